@@ -1,0 +1,5 @@
+//! Pixgate: a source URL in, an AVIF or WebP of the right size out, safely.
+
+pub mod format;
+pub mod telemetry;
+pub mod variant;

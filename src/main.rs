@@ -1,0 +1,3 @@
+//! Parses arguments, dispatches, prints the error chain, sets the exit code.
+
+fn main() {}

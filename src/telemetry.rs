@@ -1,0 +1,307 @@
+//! What can be seen of a running service: structured logs and Prometheus metrics.
+//!
+//! Every metric name is in this file, in a registry that the process owns (no global state). The law: labels come only
+//! from closed enums and constants, never from a host, a URL or a client's text, so their number is bounded.
+
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use tracing_subscriber::EnvFilter;
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One readable line an event.
+    #[default]
+    Text,
+    /// One JSON object an event.
+    Json,
+}
+
+/// The `[log]` section.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// A level (`error` to `trace`) or a `tracing` filter directive.
+    pub level: String,
+    /// Shape of a line.
+    pub format: LogFormat,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Text }
+    }
+}
+
+/// Starts logging to standard error; a second call in one process changes nothing.
+///
+/// # Errors
+/// The text of the problem when `level` is no valid filter.
+pub fn init(settings: &Settings) -> Result<(), String> {
+    let filter = EnvFilter::builder().parse(&settings.level).map_err(|error| error.to_string())?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // An error here means that a subscriber is already there, which keeps its settings.
+    let _already_set = match settings.format {
+        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    Ok(())
+}
+
+/// A text that must not be printed: tokens, keys. `Debug` and `Display` show `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one place that compares or signs with it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A label value that can only be a constant of this program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Label(pub &'static str);
+
+impl EncodeLabelValue for Label {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        self.0.encode(encoder)
+    }
+}
+
+macro_rules! label_sets {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),+ })+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $type),+ }
+    )+};
+}
+
+label_sets! {
+    /// Labels of a request.
+    RequestLabels {
+        /// Route pattern.
+        route: Label,
+        /// HTTP status code.
+        status: u16,
+        /// Cache status, `none` where it does not apply.
+        cache: Label
+    }
+    /// Labels of a request's duration.
+    RouteLabels {
+        /// Route pattern.
+        route: Label,
+        /// Cache status, `none` where it does not apply.
+        cache: Label
+    }
+    /// Labels of a cache look-up.
+    LookupLabels {
+        /// Which tier: `source`, `memory`.
+        tier: Label,
+        /// `hit`, `miss` or `stale`.
+        outcome: Label
+    }
+    /// A tier.
+    TierLabels {
+        /// Which tier.
+        tier: Label
+    }
+    /// Labels of a render.
+    RenderLabels {
+        /// Output format.
+        format: Label,
+        /// `ok` or the kind of error.
+        outcome: Label
+    }
+    /// How something ended.
+    OutcomeLabels {
+        /// `ok` or the kind of error.
+        outcome: Label
+    }
+    /// A stage of the pipeline.
+    StageLabels {
+        /// `queue`, `decode`, `resize`, `encode`.
+        stage: Label
+    }
+    /// Why work was refused.
+    ReasonLabels {
+        /// `queue`, `memory`, `deadline`.
+        reason: Label
+    }
+}
+
+/// From half a millisecond to half a minute, in seconds.
+const SECONDS: [f64; 16] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0];
+
+fn seconds() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
+/// Every metric of the process.
+pub struct Metrics {
+    registry: Registry,
+    /// Requests answered.
+    pub requests: Family<RequestLabels, Counter>,
+    /// Time from the request's head to the response's head.
+    pub request_seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    /// Look-ups in each cache tier.
+    pub cache_lookups: Family<LookupLabels, Counter>,
+    /// Bytes held by each tier, by its own weighing.
+    pub cache_bytes: Family<TierLabels, Gauge>,
+    /// Requests to origins, one a redirect chain.
+    pub origin_fetches: Family<OutcomeLabels, Counter>,
+    /// Time of those requests, body included.
+    pub origin_fetch_seconds: Histogram,
+    /// Renders that ended.
+    pub renders: Family<RenderLabels, Counter>,
+    /// Time of each stage of a render.
+    pub render_seconds: Family<StageLabels, Histogram, fn() -> Histogram>,
+    /// Renders admitted or waiting for admission.
+    pub queue_depth: Gauge,
+    /// Estimated bytes of the renders admitted now.
+    pub decode_bytes: Gauge,
+    /// Work refused or abandoned.
+    pub shed: Family<ReasonLabels, Counter>,
+    /// Source bytes less variant bytes, over all variants sent from a render, where positive.
+    pub bytes_saved: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// A registry with every metric at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("pixgate");
+        let requests = Family::default();
+        registry.register("requests", "Requests answered", requests.clone());
+        let request_seconds = Family::new_with_constructor(seconds as fn() -> Histogram);
+        registry.register_with_unit("request", "Time to answer", Unit::Seconds, request_seconds.clone());
+        let cache_lookups = Family::default();
+        registry.register("cache_lookups", "Cache look-ups by tier", cache_lookups.clone());
+        let cache_bytes = Family::default();
+        registry.register("cache_bytes", "Bytes held by each cache tier", cache_bytes.clone());
+        let origin_fetches = Family::default();
+        registry.register("origin_fetches", "Requests to origins", origin_fetches.clone());
+        let origin_fetch_seconds = seconds();
+        registry.register_with_unit(
+            "origin_fetch",
+            "Time of requests to origins, body included",
+            Unit::Seconds,
+            origin_fetch_seconds.clone(),
+        );
+        let renders = Family::default();
+        registry.register("renders", "Renders by output format", renders.clone());
+        let render_seconds = Family::new_with_constructor(seconds as fn() -> Histogram);
+        registry.register_with_unit("render", "Time of a render by stage", Unit::Seconds, render_seconds.clone());
+        let queue_depth = Gauge::default();
+        registry.register("queue_depth", "Renders running or waiting", queue_depth.clone());
+        let decode_bytes = Gauge::default();
+        registry.register("decode_bytes", "Estimated bytes of admitted renders", decode_bytes.clone());
+        let shed = Family::default();
+        registry.register("shed", "Work refused or abandoned", shed.clone());
+        let bytes_saved = Counter::default();
+        registry.register("bytes_saved", "Source bytes less variant bytes, where positive", bytes_saved.clone());
+        Self {
+            registry,
+            requests,
+            request_seconds,
+            cache_lookups,
+            cache_bytes,
+            origin_fetches,
+            origin_fetch_seconds,
+            renders,
+            render_seconds,
+            queue_depth,
+            decode_bytes,
+            shed,
+            bytes_saved,
+        }
+    }
+
+    /// The OpenMetrics text exposition, which Prometheus reads.
+    pub fn exposition(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String fails only if an encoder of ours does; what was written until then is still useful.
+        if let Err(error) = encode(&mut text, &self.registry) {
+            tracing::warn!(%error, "metrics exposition is incomplete");
+        }
+        text
+    }
+
+    /// Counts one look-up in a tier.
+    pub fn count_lookup(&self, tier: &'static str, outcome: &'static str) {
+        self.cache_lookups.get_or_create(&LookupLabels { tier: Label(tier), outcome: Label(outcome) }).inc();
+    }
+
+    /// Records the time of one stage of a render: `queue`, `decode`, `resize` or `encode`.
+    pub fn observe_stage(&self, stage: &'static str, time: Duration) {
+        self.render_seconds.get_or_create(&StageLabels { stage: Label(stage) }).observe(time.as_secs_f64());
+    }
+
+    /// Counts work refused or abandoned.
+    pub fn count_shed(&self, reason: &'static str) {
+        self.shed.get_or_create(&ReasonLabels { reason: Label(reason) }).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exposition_has_the_contracted_names() {
+        let metrics = Metrics::new();
+        let labels = RequestLabels { route: Label("/image"), status: 200, cache: Label("memory") };
+        metrics.requests.get_or_create(&labels).inc();
+        metrics.observe_stage("decode", Duration::from_millis(3));
+        metrics.count_shed("queue");
+        metrics.count_lookup("memory", "hit");
+        let text = metrics.exposition();
+        for expected in [
+            "pixgate_requests_total{route=\"/image\",status=\"200\",cache=\"memory\"} 1",
+            "pixgate_render_seconds_count{stage=\"decode\"} 1",
+            "pixgate_shed_total{reason=\"queue\"} 1",
+            "pixgate_cache_lookups_total{tier=\"memory\",outcome=\"hit\"} 1",
+            "pixgate_queue_depth 0",
+            "pixgate_bytes_saved_total 0",
+        ] {
+            assert!(text.contains(expected), "{expected} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_do_not_print() {
+        let secret = Secret::new("hunter2");
+        assert_eq!(format!("{secret} {secret:?}"), "*** ***");
+        assert_eq!(secret.expose(), "hunter2");
+    }
+}

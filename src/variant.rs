@@ -1,0 +1,370 @@
+//! What one output is: the wish of a request, the transform it comes down to for one source, and the key of the result.
+//!
+//! Pure. The law: **equal meaning gives an equal value**, so that two requests which would draw the same picture share
+//! one cache entry, and **distinct meaning gives a distinct key**, on every machine: fields are tagged and of fixed width.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+
+use crate::format::{ImageFormat, Negotiated};
+
+/// Part of every [`VariantKey`]: raised when the pipeline draws differently, so that old entries are not found again.
+pub const PIPELINE_VERSION: u32 = 1;
+
+/// How a picture is fitted into a requested box. Nothing is ever enlarged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Fit {
+    /// Scaled to lie inside the box, aspect kept.
+    #[default]
+    Inside,
+    /// Scaled to cover the box, the overhang cropped equally on both sides.
+    Cover,
+    /// Scaled to lie inside the box, the rest padded.
+    Contain,
+    /// Stretched to the box, aspect not kept.
+    Fill,
+}
+
+impl Fit {
+    /// The fit with this parameter name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "inside" => Some(Self::Inside),
+            "cover" => Some(Self::Cover),
+            "contain" => Some(Self::Contain),
+            "fill" => Some(Self::Fill),
+            _ => None,
+        }
+    }
+}
+
+/// Visible quality, 1 to 100; the same number means about the same visible quality in every lossy format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Quality(u8);
+
+impl Quality {
+    /// `None` outside 1..=100.
+    pub const fn new(value: u8) -> Option<Self> {
+        if value >= 1 && value <= 100 { Some(Self(value)) } else { None }
+    }
+
+    /// The number itself, 1 to 100.
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+/// An opaque sRGB colour, 8 bits a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rgb(pub [u8; 3]);
+
+impl Rgb {
+    /// What transparency becomes in a format that has none, unless a background is asked for.
+    pub const WHITE: Self = Self([255; 3]);
+
+    /// Reads six hexadecimal digits, `rrggbb`.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        if text.len() != 6 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        let value = u32::from_str_radix(text, 16).ok()?;
+        let [_, r, g, b] = value.to_be_bytes();
+        Some(Self([r, g, b]))
+    }
+}
+
+impl fmt::Display for Rgb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [r, g, b] = self.0;
+        write!(f, "#{r:02x}{g:02x}{b:02x}")
+    }
+}
+
+/// The output format a request wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FormatWish {
+    /// Named in the request.
+    Exactly(ImageFormat),
+    /// Left to `Accept`.
+    Negotiated(Negotiated),
+}
+
+/// What a request asks for, before anything is known of the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Wish {
+    /// Width of the box in pixels.
+    pub width: Option<u32>,
+    /// Height of the box in pixels.
+    pub height: Option<u32>,
+    /// Longest edge in pixels when neither width nor height is given.
+    pub cap: u32,
+    /// How the picture is fitted into the box.
+    pub fit: Fit,
+    /// Quality of lossy formats.
+    pub quality: Quality,
+    /// Output format.
+    pub format: FormatWish,
+    /// Colour for padding and behind transparency.
+    pub background: Option<Rgb>,
+}
+
+/// What must be known of a source to tell what a wish comes down to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SourceShape {
+    /// Format of the source's bytes.
+    pub format: ImageFormat,
+    /// Width in pixels, after orientation.
+    pub width: u32,
+    /// Height in pixels, after orientation.
+    pub height: u32,
+    /// Whether any pixel may be transparent.
+    pub has_alpha: bool,
+    /// More than one frame.
+    pub animated: bool,
+}
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Output {
+    /// One picture in an output format.
+    Still(ImageFormat),
+    /// Every frame, as animated WebP.
+    AnimatedWebp,
+    /// The source's own bytes, after they were decoded to prove that they are what they claim.
+    Original,
+}
+
+/// The geometry of an output, in pixels of the oriented source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Geometry {
+    /// The whole picture, scaled to exactly this size.
+    Scale {
+        /// Output width.
+        width: u32,
+        /// Output height.
+        height: u32,
+    },
+    /// The largest centred part of this aspect, scaled to this size.
+    Cover {
+        /// Output width.
+        width: u32,
+        /// Output height.
+        height: u32,
+    },
+    /// The whole picture, scaled down to fit, centred on a canvas of this size.
+    Contain {
+        /// Canvas width.
+        width: u32,
+        /// Canvas height.
+        height: u32,
+    },
+}
+
+impl Geometry {
+    /// Output width and height in pixels.
+    pub const fn size(self) -> (u32, u32) {
+        match self {
+            Self::Scale { width, height } | Self::Cover { width, height } | Self::Contain { width, height } => {
+                (width, height)
+            }
+        }
+    }
+}
+
+/// Canonical description of one output of one source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Transform {
+    /// What is written.
+    pub output: Output,
+    /// Its size and framing.
+    pub geometry: Geometry,
+    /// Present exactly when the output is lossy.
+    pub quality: Option<Quality>,
+    /// Present exactly when it shows.
+    pub background: Option<Rgb>,
+}
+
+impl Wish {
+    /// What this wish comes down to for a source of the given shape.
+    pub fn resolve(&self, source: &SourceShape) -> Transform {
+        let output = self.output(source);
+        let format = match output {
+            Output::Still(format) => format,
+            Output::AnimatedWebp => ImageFormat::Webp,
+            Output::Original => {
+                let geometry = Geometry::Scale { width: source.width, height: source.height };
+                return Transform { output, geometry, quality: None, background: None };
+            }
+        };
+        let geometry = self.geometry(source, max_edge(format));
+        let shows = source.has_alpha || matches!(geometry, Geometry::Contain { .. });
+        let background = match self.background {
+            _ if !shows => None,
+            None if !format.has_alpha() => Some(Rgb::WHITE),
+            background => background,
+        };
+        Transform { output, geometry, quality: format.is_lossy().then_some(self.quality), background }
+    }
+
+    fn output(&self, source: &SourceShape) -> Output {
+        match self.format {
+            FormatWish::Exactly(ImageFormat::Webp) if source.animated => Output::AnimatedWebp,
+            FormatWish::Exactly(format) => Output::Still(format),
+            FormatWish::Negotiated(Negotiated { webp, .. }) if source.animated => {
+                if webp {
+                    Output::AnimatedWebp
+                } else {
+                    Output::Original
+                }
+            }
+            FormatWish::Negotiated(Negotiated { preferred, .. }) => {
+                Output::Still(preferred.unwrap_or_else(|| plain_format(source)))
+            }
+        }
+    }
+
+    fn geometry(&self, source: &SourceShape, max_edge: u32) -> Geometry {
+        let (sw, sh) = (source.width.max(1), source.height.max(1));
+        let inside = |w: u32, h: u32| {
+            let (width, height) = shrink((sw, sh), (w.min(max_edge), h.min(max_edge)));
+            Geometry::Scale { width, height }
+        };
+        let (w, h) = match (self.width, self.height) {
+            (None, None) => return inside(self.cap, self.cap),
+            (Some(w), None) => return inside(w, u32::MAX),
+            (None, Some(h)) => return inside(u32::MAX, h),
+            (Some(w), Some(h)) => (w.clamp(1, max_edge), h.clamp(1, max_edge)),
+        };
+        // A box larger than the source shrinks to it, keeping the box's own aspect: nothing is enlarged.
+        let (bw, bh) = shrink((w, h), (sw, sh));
+        match self.fit {
+            Fit::Inside => inside(w, h),
+            Fit::Fill => Geometry::Scale { width: bw, height: bh },
+            Fit::Cover if same_aspect((bw, bh), (sw, sh)) => Geometry::Scale { width: bw, height: bh },
+            Fit::Cover => Geometry::Cover { width: bw, height: bh },
+            Fit::Contain if shrink((sw, sh), (w, h)) == (w, h) => Geometry::Scale { width: w, height: h },
+            Fit::Contain => Geometry::Contain { width: w, height: h },
+        }
+    }
+}
+
+/// The format for a client that names none we offer: the source's own where every client reads it, else the one of
+/// JPEG and PNG that loses nothing that shows.
+fn plain_format(source: &SourceShape) -> ImageFormat {
+    match source.format {
+        ImageFormat::Jpeg => ImageFormat::Jpeg,
+        ImageFormat::Png | ImageFormat::Gif => ImageFormat::Png,
+        _ if source.has_alpha => ImageFormat::Png,
+        _ => ImageFormat::Jpeg,
+    }
+}
+
+/// The longest edge a format can store: WebP 14 bits less one, JPEG and AVIF 16 bits less one.
+const fn max_edge(format: ImageFormat) -> u32 {
+    match format {
+        ImageFormat::Webp => 16_383,
+        _ => 65_535,
+    }
+}
+
+/// `size` scaled down, never up, to lie inside `bounds`; each edge at least 1, rounded to nearest.
+fn shrink(size: (u32, u32), bounds: (u32, u32)) -> (u32, u32) {
+    let (w, h) = (u64::from(size.0.max(1)), u64::from(size.1.max(1)));
+    let (bw, bh) = (u64::from(bounds.0.max(1)), u64::from(bounds.1.max(1)));
+    if w <= bw && h <= bh {
+        return (w as u32, h as u32);
+    }
+    let scaled = |a: u64, num: u64, den: u64| ((a * num + den / 2) / den).max(1);
+    // The tighter bound decides: bw/w <= bh/h, compared without division.
+    let (w, h) = if bw * h <= bh * w { (bw, scaled(h, bw, w).min(bh)) } else { (scaled(w, bh, h).min(bw), bh) };
+    (w as u32, h as u32)
+}
+
+/// Whether two sizes have the same aspect to within half a pixel of the smaller.
+fn same_aspect(small: (u32, u32), large: (u32, u32)) -> bool {
+    shrink(large, (small.0, u32::MAX)) == small && shrink(large, (u32::MAX, small.1)) == small
+}
+
+/// SHA-256 of a source's or an output's bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ContentHash([u8; 32]);
+
+impl ContentHash {
+    /// Hashes `bytes`; about half a millisecond a megabyte, so larger bodies are hashed off the async threads.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// Base64url without padding, 43 characters.
+    pub fn to_base64url(self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+}
+
+impl fmt::Debug for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_base64url())
+    }
+}
+
+/// Where an output is stored: a hash of (content hash, transform, pipeline version), the same on every machine.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct VariantKey([u8; 32]);
+
+impl VariantKey {
+    /// The key of `transform` applied to the source whose bytes hash to `content`.
+    pub fn new(content: &ContentHash, transform: &Transform) -> Self {
+        let mut hasher = Sha256::new();
+        hasher.update(b"pixgate.variant");
+        hasher.update(PIPELINE_VERSION.to_be_bytes());
+        hasher.update(content.0);
+        hasher.update(transform.canonical());
+        Self(hasher.finalize().into())
+    }
+}
+
+impl fmt::Debug for VariantKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl Transform {
+    /// Sixteen bytes, one fixed place for each field: no two transforms share them.
+    fn canonical(&self) -> [u8; 16] {
+        let output = match self.output {
+            Output::Original => 0,
+            Output::AnimatedWebp => 1,
+            Output::Still(ImageFormat::Avif) => 2,
+            Output::Still(ImageFormat::Webp) => 3,
+            Output::Still(ImageFormat::Jpeg) => 4,
+            Output::Still(ImageFormat::Png) => 5,
+            Output::Still(ImageFormat::Gif) => 6,
+            Output::Still(ImageFormat::Bmp) => 7,
+            Output::Still(ImageFormat::Tiff) => 8,
+            Output::Still(ImageFormat::Ico) => 9,
+            Output::Still(ImageFormat::Svg) => 10,
+        };
+        let geometry = match self.geometry {
+            Geometry::Scale { .. } => 0,
+            Geometry::Cover { .. } => 1,
+            Geometry::Contain { .. } => 2,
+        };
+        let (width, height) = self.geometry.size();
+        let mut bytes = [0; 16];
+        bytes[0] = output;
+        bytes[1] = geometry;
+        bytes[2] = self.quality.map_or(0, Quality::get);
+        bytes[3] = u8::from(self.background.is_some());
+        bytes[4..7].copy_from_slice(&self.background.map_or([0; 3], |Rgb(rgb)| rgb));
+        bytes[8..12].copy_from_slice(&width.to_be_bytes());
+        bytes[12..16].copy_from_slice(&height.to_be_bytes());
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests;
