@@ -1,0 +1,144 @@
+//! The first tier: moka caches in this process for records, variants and, briefly, source bytes.
+//!
+//! Each is weighed in bytes against its own budget and eviction is moka's TinyLFU, so a scan of rare pictures does not
+//! push out the popular ones. A look-up takes no lock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use moka::sync::Cache;
+
+use super::{Entry, Settings};
+use crate::record::{SourceKey, SourceRecord};
+use crate::variant::{ContentHash, VariantKey};
+
+/// What a record or an entry weighs besides its payload: keys, structs, moka's own nodes. Estimated, rounded up.
+const OVERHEAD: usize = 512;
+/// Budget for records: some tens of thousands of sources with their placeholders.
+const RECORD_BYTES: u64 = 32_000_000;
+/// How long source bytes wait for the next width of the same page.
+const SOURCE_BYTES_IDLE: Duration = Duration::from_secs(30);
+
+/// Downloaded bytes of a source with their hash.
+#[derive(Clone, Debug)]
+pub struct SourceBytes {
+    /// Hash of `bytes`.
+    pub content: ContentHash,
+    /// The download.
+    pub bytes: Bytes,
+}
+
+/// The memory tier.
+pub struct Memory {
+    records: Cache<SourceKey, Arc<SourceRecord>>,
+    variants: Cache<VariantKey, Arc<Entry>>,
+    sources: Cache<SourceKey, SourceBytes>,
+}
+
+fn weight(payload: usize) -> u32 {
+    u32::try_from(payload + OVERHEAD).unwrap_or(u32::MAX)
+}
+
+impl Memory {
+    /// An empty tier within the budgets of `settings`.
+    pub fn new(settings: &Settings) -> Self {
+        let record_weight = |_: &SourceKey, record: &Arc<SourceRecord>| {
+            weight(record.placeholder.as_ref().map_or(0, |p| p.png.len() + p.blurhash.len() + p.thumbhash.len()))
+        };
+        Self {
+            records: Cache::builder().max_capacity(RECORD_BYTES).weigher(record_weight).build(),
+            variants: Cache::builder()
+                .max_capacity(settings.memory_bytes)
+                .weigher(|_, entry: &Arc<Entry>| weight(entry.bytes.len()))
+                .build(),
+            sources: Cache::builder()
+                .max_capacity(settings.source_bytes)
+                .weigher(|_, source: &SourceBytes| weight(source.bytes.len()))
+                .time_to_idle(SOURCE_BYTES_IDLE)
+                .build(),
+        }
+    }
+
+    /// The record of a source.
+    pub fn record(&self, key: &SourceKey) -> Option<Arc<SourceRecord>> {
+        self.records.get(key)
+    }
+
+    /// Takes the record and the bytes of a source out; its variants are not reachable any more.
+    pub fn forget(&self, key: &SourceKey) {
+        self.records.invalidate(key);
+        self.sources.invalidate(key);
+    }
+
+    /// Keeps a record; the caller has checked that it is storable.
+    pub fn put_record(&self, key: SourceKey, record: Arc<SourceRecord>) {
+        self.records.insert(key, record);
+    }
+
+    /// A rendered variant.
+    pub fn variant(&self, key: &VariantKey) -> Option<Arc<Entry>> {
+        self.variants.get(key)
+    }
+
+    /// Keeps a rendered variant.
+    pub fn put_variant(&self, key: VariantKey, entry: Arc<Entry>) {
+        self.variants.insert(key, entry);
+    }
+
+    /// Bytes of a source that were downloaded a moment ago.
+    pub fn source(&self, key: &SourceKey) -> Option<SourceBytes> {
+        self.sources.get(key)
+    }
+
+    /// Keeps downloaded bytes for a short while.
+    pub fn put_source(&self, key: SourceKey, source: SourceBytes) {
+        self.sources.insert(key, source);
+    }
+
+    /// Bytes held now, by weight: (records, variants, sources). Also lets moka do its pending evictions.
+    pub fn held(&self) -> (u64, u64, u64) {
+        self.records.run_pending_tasks();
+        self.variants.run_pending_tasks();
+        self.sources.run_pending_tasks();
+        (self.records.weighted_size(), self.variants.weighted_size(), self.sources.weighted_size())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::ImageFormat;
+    use crate::variant::{Geometry, Output, Transform};
+
+    fn key(width: u32) -> VariantKey {
+        let transform = Transform {
+            output: Output::Still(ImageFormat::Png),
+            geometry: Geometry::Scale { width, height: 1 },
+            quality: None,
+            background: None,
+        };
+        VariantKey::new(&ContentHash::of(b"source"), &transform)
+    }
+
+    #[test]
+    fn variants_stay_within_their_budget() {
+        let memory = Memory::new(&Settings { memory_bytes: 100_000, ..Settings::default() });
+        for at in 0..50 {
+            let bytes = Bytes::from(vec![0; 9_000]);
+            memory.put_variant(key(at), Arc::new(Entry::new(bytes, ImageFormat::Png, at, 1)));
+        }
+        let (_, held, _) = memory.held();
+        assert!(held <= 100_000 && held > 50_000, "{held}");
+        assert!((0..50).filter(|at| memory.variant(&key(*at)).is_some()).count() <= 10);
+    }
+
+    #[test]
+    fn an_entry_larger_than_the_budget_is_not_kept() {
+        let memory = Memory::new(&Settings { memory_bytes: 1_000, ..Settings::default() });
+        let entry = Arc::new(Entry::new(Bytes::from(vec![0; 9_000]), ImageFormat::Png, 1, 1));
+        memory.put_variant(key(1), entry);
+        assert_eq!(memory.held().1, 0);
+        assert!(memory.variant(&key(1)).is_none());
+    }
+}

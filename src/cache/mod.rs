@@ -1,0 +1,106 @@
+//! What is cached, how a look-up ended, and the tiers that hold it.
+//!
+//! The law: a cache holds copies. Losing one costs time, never an answer; each tier has a budget in bytes.
+
+pub mod flight;
+pub mod memory;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::format::ImageFormat;
+use crate::variant::ContentHash;
+
+/// The `[cache]` section, with `images.minimum_cache_ttl`.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Budget for variants in memory, in bytes.
+    pub memory_bytes: u64,
+    /// Budget for downloaded source bytes, in bytes; they are kept for a short while so that a page's widths share them.
+    pub source_bytes: u64,
+    /// Least time a source is fresh, whatever its origin says.
+    pub minimum_ttl: Duration,
+    /// How long after that it is served while it is refreshed behind.
+    pub stale_while_revalidate: Duration,
+    /// How long after freshness it is served when its origin fails.
+    pub stale_if_error: Duration,
+    /// How long a source that cannot be had or read is not asked for again.
+    pub negative_ttl: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            memory_bytes: 256_000_000,
+            source_bytes: 64_000_000,
+            minimum_ttl: 30 * DAY,
+            stale_while_revalidate: 7 * DAY,
+            stale_if_error: 30 * DAY,
+            negative_ttl: Duration::from_secs(10),
+        }
+    }
+}
+
+/// One rendered variant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The encoded picture.
+    pub bytes: Bytes,
+    /// Its format.
+    pub format: ImageFormat,
+    /// Its width in pixels.
+    pub width: u32,
+    /// Its height in pixels.
+    pub height: u32,
+    /// Quoted strong entity tag (RFC 9110 §8.8.3), a hash of the bytes.
+    pub etag: String,
+}
+
+impl Entry {
+    /// An entry for `bytes`, which are hashed for the entity tag.
+    pub fn new(bytes: Bytes, format: ImageFormat, width: u32, height: u32) -> Self {
+        let etag = format!("\"{}\"", ContentHash::of(&bytes).to_base64url());
+        Self { bytes, format, width, height, etag }
+    }
+}
+
+/// How a request was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CacheStatus {
+    /// From memory.
+    Memory,
+    /// From a tier, past its freshness; a refresh is under way or has failed.
+    Stale,
+    /// Fetched or rendered for this request.
+    Miss,
+    /// By work that another request had begun.
+    Collapsed,
+    /// Rendered for this request from a source that may not be stored.
+    Bypass,
+}
+
+impl CacheStatus {
+    /// Metric label and log field.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Stale => "stale",
+            Self::Miss => "miss",
+            Self::Collapsed => "collapsed",
+            Self::Bypass => "bypass",
+        }
+    }
+
+    /// The `Cache-Status` field (RFC 9211).
+    pub const fn header(self) -> &'static str {
+        match self {
+            Self::Memory => "pixgate; hit; detail=memory",
+            Self::Stale => "pixgate; hit; detail=stale",
+            Self::Miss => "pixgate; fwd=miss",
+            Self::Collapsed => "pixgate; fwd=miss; collapsed",
+            Self::Bypass => "pixgate; fwd=bypass",
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Everything that can keep a request from its picture: the sum of the rooms' errors.
+//!
+//! Nothing here knows a status code; `http/error.rs` holds that table.
+
+use std::time::Duration;
+
+use crate::cache::flight;
+use crate::imaging::{self, schedule};
+use crate::source;
+
+/// Why there is no picture. Shared among all who waited for it, hence behind `Arc` in results.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The source could not be had.
+    #[error(transparent)]
+    Source(#[from] source::Error),
+    /// The source was had and cannot be drawn.
+    #[error(transparent)]
+    Imaging(#[from] imaging::Error),
+    /// Too much work is waiting already.
+    #[error("too much work is waiting already")]
+    Overloaded {
+        /// When asking again makes sense.
+        retry_after: Duration,
+    },
+    /// The render ran past its deadline.
+    #[error("the render took longer than its deadline")]
+    Deadline,
+    /// A defect of ours.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// Closed set of kinds, for metrics.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Source(_) => "source",
+            Self::Imaging(_) => "undecodable",
+            Self::Overloaded { .. } => "overloaded",
+            Self::Deadline => "deadline",
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    /// Whether asking again at once would give the same answer, so that it may be remembered for a short while.
+    pub(super) const fn is_lasting(&self) -> bool {
+        match self {
+            Self::Source(error) => match error {
+                source::Error::Status(status) => *status >= 400 && *status < 500 && *status != 429,
+                source::Error::TooLarge { .. }
+                | source::Error::TooManyRedirects
+                | source::Error::BadRedirect
+                | source::Error::Refused(_)
+                | source::Error::Empty => true,
+                _ => false,
+            },
+            Self::Imaging(_) => true,
+            Self::Overloaded { .. } | Self::Deadline | Self::Internal(_) => false,
+        }
+    }
+
+    /// Whether the origin says that the source is no more: then an old copy must not stand in for it.
+    pub(super) const fn is_gone(&self) -> bool {
+        matches!(self, Self::Source(source::Error::Status(404 | 410)))
+    }
+}
+
+impl From<flight::Lost> for Error {
+    fn from(lost: flight::Lost) -> Self {
+        Self::Internal(lost.to_string())
+    }
+}
+
+impl Error {
+    pub(super) fn from_schedule(error: schedule::Error, retry_after: Duration) -> Self {
+        match error {
+            schedule::Error::Overloaded => Self::Overloaded { retry_after },
+            schedule::Error::Deadline => Self::Deadline,
+            schedule::Error::Panicked => Self::Internal(error.to_string()),
+        }
+    }
+}

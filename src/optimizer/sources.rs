@@ -1,0 +1,230 @@
+//! From a source URL to its record, and to its bytes where they are needed: look-up, download, revalidation.
+//!
+//! The law: one download a source at a time, however many ask; what the origin says must not be stored is never put
+//! into a tier; an origin that fails takes nothing away that it gave before.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+
+use super::{Error, Optimizer};
+use crate::cache::memory::SourceBytes;
+use crate::imaging;
+use crate::record::{Freshness, Lifetime, SourceKey, SourceRecord};
+use crate::source::{Caching, Download, Fetched, SourceUrl};
+use crate::variant::ContentHash;
+
+/// A source as far as it is needed.
+#[derive(Clone, Debug)]
+pub(super) struct Loaded {
+    pub(super) record: Arc<SourceRecord>,
+    /// Present when they had to be downloaded, or still lie in memory.
+    pub(super) bytes: Option<Bytes>,
+    /// Time spent with the origin.
+    pub(super) fetch: Option<Duration>,
+    /// The origin failed and this is what it gave before.
+    pub(super) stale: bool,
+}
+
+/// What a flight to the origin brings home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Need {
+    /// That the record is right: a conditional request where there is something to ask with.
+    Record,
+    /// The bytes, whatever is known.
+    Bytes,
+}
+
+/// A failure that is remembered for a short while.
+#[derive(Clone)]
+pub(super) struct Failure {
+    error: Arc<Error>,
+}
+
+impl Optimizer {
+    /// The record of `source`, as fresh as its lifetime asks; downloads or revalidates when it must.
+    pub(super) async fn load_record(self: &Arc<Self>, source: &SourceUrl) -> Result<Loaded, Arc<Error>> {
+        let now = SystemTime::now();
+        if let Some(record) = self.memory.record(&source.key())
+            && matches!(record.lifetime.at(now), Freshness::Fresh | Freshness::Stale)
+        {
+            let bytes = self.bytes_of(&source.key(), &record);
+            return Ok(Loaded { record, bytes, fetch: None, stale: false });
+        }
+        self.fly(source, Need::Record).await
+    }
+
+    /// The bytes of `source` with their record.
+    pub(super) async fn load_bytes(self: &Arc<Self>, source: &SourceUrl) -> Result<Loaded, Arc<Error>> {
+        self.fly(source, Need::Bytes).await
+    }
+
+    /// Revalidates behind the back of whoever is served a stale picture; not while a failure is fresh.
+    pub(super) fn refresh_behind(self: &Arc<Self>, source: &SourceUrl) {
+        if self.failures.contains_key(&source.key()) {
+            return;
+        }
+        let (this, url) = (Arc::clone(self), source.clone());
+        self.loads.begin((source.key(), Need::Record), || async move { this.load(url, Need::Record).await });
+    }
+
+    async fn fly(self: &Arc<Self>, source: &SourceUrl, need: Need) -> Result<Loaded, Arc<Error>> {
+        if let Some(failure) = self.failures.get(&source.key())
+            && failure.error.is_lasting()
+        {
+            return Err(failure.error);
+        }
+        let (this, url) = (Arc::clone(self), source.clone());
+        let landed = self.loads.join((source.key(), need), || async move { this.load(url, need).await }).await;
+        landed.map_err(|lost| Arc::new(Error::from(lost)))?.value
+    }
+
+    fn bytes_of(&self, key: &SourceKey, record: &SourceRecord) -> Option<Bytes> {
+        self.memory.source(key).filter(|source| source.content == record.content).map(|source| source.bytes)
+    }
+
+    /// The flight itself.
+    async fn load(self: Arc<Self>, source: SourceUrl, need: Need) -> Result<Loaded, Arc<Error>> {
+        let key = source.key();
+        let prior = self.memory.record(&key);
+        // Another flight may have landed between the caller's look-up and this one's start.
+        if let Some(record) = &prior {
+            let bytes = self.bytes_of(&key, record);
+            let known = record.lifetime.at(SystemTime::now()) == Freshness::Fresh;
+            if (known && need == Need::Record) || bytes.is_some() && need == Need::Bytes {
+                return Ok(Loaded { record: Arc::clone(record), bytes, fetch: None, stale: false });
+            }
+        }
+        match self.ask_origin(&source, prior.as_ref(), need).await {
+            Ok(loaded) => {
+                self.failures.invalidate(&key);
+                Ok(loaded)
+            }
+            Err(error) => self.without_origin(&source, prior, need, error),
+        }
+    }
+
+    async fn ask_origin(
+        self: &Arc<Self>,
+        source: &SourceUrl,
+        prior: Option<&Arc<SourceRecord>>,
+        need: Need,
+    ) -> Result<Loaded, Error> {
+        let validators = prior.map(|record| &record.validators).filter(|v| need == Need::Record && !v.is_empty());
+        // Closed only when the process ends.
+        let _slot = self.downloads.acquire().await.map_err(|closed| Error::Internal(closed.to_string()))?;
+        let started = Instant::now();
+        let fetched = self.fetcher.fetch(source, validators).await?;
+        let fetch = Some(started.elapsed());
+        match (fetched, prior) {
+            (Fetched::Modified(download), _) => {
+                let (record, bytes) = self.examine(source, download, prior).await?;
+                Ok(Loaded { record, bytes: Some(bytes), fetch, stale: false })
+            }
+            (Fetched::NotModified(caching), Some(prior)) => {
+                let record = SourceRecord {
+                    lifetime: self.lifetime(&caching),
+                    storable: caching.storable,
+                    ..SourceRecord::clone(prior)
+                };
+                let record = self.keep_record(source.key(), record);
+                let bytes = self.bytes_of(&source.key(), &record);
+                Ok(Loaded { record, bytes, fetch, stale: false })
+            }
+            (Fetched::NotModified(_), None) => Err(Error::Internal("304 without a condition".into())),
+        }
+    }
+
+    /// Hashes and probes a download off the async threads: both are CPU work, and probing reads a stranger's bytes.
+    async fn examine(
+        &self,
+        source: &SourceUrl,
+        download: Download,
+        prior: Option<&Arc<SourceRecord>>,
+    ) -> Result<(Arc<SourceRecord>, Bytes), Error> {
+        let Download { bytes, validators, caching } = download;
+        let (body, limits) = (bytes.clone(), self.imaging.limits.clone());
+        let examined = self
+            .runtime
+            .spawn_blocking(move || (ContentHash::of(&body), imaging::probe(&body, &limits)))
+            .await
+            .map_err(|panic| Error::Internal(format!("the probe panicked: {panic}")))?;
+        let (content, probe) = (examined.0, examined.1?);
+        let shape = probe.shape();
+        let record = SourceRecord {
+            content,
+            validators,
+            format: shape.format,
+            width: shape.width,
+            height: shape.height,
+            has_alpha: shape.has_alpha,
+            frames: probe.frames,
+            bytes: bytes.len() as u64,
+            decode_cost: probe.decoded_bytes,
+            placeholder: prior.filter(|prior| prior.content == content).and_then(|prior| prior.placeholder.clone()),
+            lifetime: self.lifetime(&caching),
+            storable: caching.storable,
+        };
+        let storable = record.storable;
+        let record = self.keep_record(source.key(), record);
+        if storable {
+            self.memory.put_source(source.key(), SourceBytes { content, bytes: bytes.clone() });
+        }
+        Ok((record, bytes))
+    }
+
+    /// Puts a record into the tier, or takes the old one out when the origin forbids to keep it.
+    pub(super) fn keep_record(&self, key: SourceKey, record: SourceRecord) -> Arc<SourceRecord> {
+        let record = Arc::new(record);
+        if record.storable {
+            self.memory.put_record(key, Arc::clone(&record));
+        } else {
+            self.memory.forget(&key);
+        }
+        record
+    }
+
+    fn lifetime(&self, caching: &Caching) -> Lifetime {
+        Lifetime {
+            checked_at: SystemTime::now(),
+            ttl: caching.max_age.unwrap_or_default().max(self.settings.minimum_ttl),
+            stale_while_revalidate: self.settings.stale_while_revalidate,
+            stale_if_error: self.settings.stale_if_error,
+        }
+    }
+
+    /// What there is when the origin fails: what it gave before, within its bounds, or the error.
+    fn without_origin(
+        &self,
+        source: &SourceUrl,
+        prior: Option<Arc<SourceRecord>>,
+        need: Need,
+        error: Error,
+    ) -> Result<Loaded, Arc<Error>> {
+        let key = source.key();
+        let error = Arc::new(error);
+        self.failures.insert(key, Failure { error: Arc::clone(&error) });
+        if error.is_gone() {
+            self.memory.forget(&key);
+            return Err(error);
+        }
+        let usable = |record: &Arc<SourceRecord>| record.lifetime.at(SystemTime::now()) != Freshness::Dead;
+        match prior.filter(usable) {
+            Some(record) if need == Need::Record => {
+                tracing::warn!(source = %source, error = %error, "origin failed, serving what it gave before");
+                let bytes = self.bytes_of(&key, &record);
+                Ok(Loaded { record, bytes, fetch: None, stale: true })
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// Remembers that these bytes cannot be drawn, so that the next width of the page does not try again at once.
+    pub(super) fn remember_failure(&self, key: SourceKey, error: &Arc<Error>) {
+        if error.is_lasting() {
+            self.memory.forget(&key);
+            self.failures.insert(key, Failure { error: Arc::clone(error) });
+        }
+    }
+}

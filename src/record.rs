@@ -1,0 +1,191 @@
+//! What is known of a source: the record that every tier keeps, its key, and the placeholder set inside it.
+//!
+//! Pure: no I/O, no clock (`now` is an argument). It stands in the lowest row because the peers `source`, `imaging`,
+//! `cache` and `store` all speak of it and may not speak of each other.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+
+use crate::format::ImageFormat;
+use crate::variant::{ContentHash, Rgb, SourceShape};
+
+/// Stable hash of a normalised source URL, the same on every machine.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SourceKey([u8; 32]);
+
+impl SourceKey {
+    /// The key of a URL that is already normalised; only the policy makes such URLs.
+    pub fn of_normalised(url: &str) -> Self {
+        let mut hasher = Sha256::new();
+        hasher.update(b"pixgate.source");
+        hasher.update(url.as_bytes());
+        Self(hasher.finalize().into())
+    }
+}
+
+impl fmt::Debug for SourceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+/// What an origin gave us to ask again with (RFC 9110 §8.8).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Validators {
+    /// The `ETag` field as it came, quotes and weakness included.
+    pub etag: Option<String>,
+    /// The `Last-Modified` field as it came.
+    pub last_modified: Option<String>,
+}
+
+impl Validators {
+    /// Whether there is nothing to ask with.
+    pub fn is_empty(&self) -> bool {
+        self.etag.is_none() && self.last_modified.is_none()
+    }
+}
+
+/// Small stand-ins for a picture, all made from one thumbnail of its first decode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlaceholderSet {
+    /// Blurhash string (blurha.sh).
+    pub blurhash: String,
+    /// ThumbHash bytes (evanw/thumbhash), alpha included.
+    pub thumbhash: Vec<u8>,
+    /// A PNG whose longest side is at most 8 pixels.
+    pub png: Vec<u8>,
+    /// Width of that PNG in pixels.
+    pub width: u32,
+    /// Height of that PNG in pixels.
+    pub height: u32,
+    /// The colour most of the picture has.
+    pub dominant: Rgb,
+    /// Whether any pixel of the picture is transparent.
+    pub has_alpha: bool,
+}
+
+/// Until when a record may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// When the origin last said that this is the source.
+    pub checked_at: SystemTime,
+    /// How long it is fresh from then on.
+    pub ttl: Duration,
+    /// How long after that it may be served while it is refreshed.
+    pub stale_while_revalidate: Duration,
+    /// How long after the end of freshness it may be served when the origin fails.
+    pub stale_if_error: Duration,
+}
+
+/// How usable a record is at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// As good as asking the origin.
+    Fresh,
+    /// To be served at once and refreshed behind.
+    Stale,
+    /// To be revalidated first; still good when the origin fails.
+    Expired,
+    /// Of no use but for its validators.
+    Dead,
+}
+
+impl Lifetime {
+    /// How usable a record with this lifetime is at `now`.
+    pub fn at(&self, now: SystemTime) -> Freshness {
+        // A clock that went back makes a record younger, never an error.
+        let age = now.duration_since(self.checked_at).unwrap_or_default();
+        let over = match age.checked_sub(self.ttl) {
+            None | Some(Duration::ZERO) => return Freshness::Fresh,
+            Some(over) => over,
+        };
+        if over <= self.stale_while_revalidate {
+            Freshness::Stale
+        } else if over <= self.stale_if_error {
+            Freshness::Expired
+        } else {
+            Freshness::Dead
+        }
+    }
+
+    /// What is left of freshness at `now`.
+    pub fn remaining(&self, now: SystemTime) -> Duration {
+        self.ttl.saturating_sub(now.duration_since(self.checked_at).unwrap_or_default())
+    }
+}
+
+/// What is known of one source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceRecord {
+    /// Hash of its bytes.
+    pub content: ContentHash,
+    /// What to revalidate with.
+    pub validators: Validators,
+    /// Format by its bytes.
+    pub format: ImageFormat,
+    /// Width in pixels, after orientation.
+    pub width: u32,
+    /// Height in pixels, after orientation.
+    pub height: u32,
+    /// Whether a pixel may be transparent, by its header.
+    pub has_alpha: bool,
+    /// Number of frames, 1 for a still picture.
+    pub frames: u32,
+    /// Size of its bytes.
+    pub bytes: u64,
+    /// Estimated peak memory of a render, in bytes, for admission.
+    pub decode_cost: u64,
+    /// Computed from the first decode; absent until then.
+    pub placeholder: Option<Arc<PlaceholderSet>>,
+    /// Until when all this may be used.
+    pub lifetime: Lifetime,
+    /// Whether the origin lets a shared cache keep it.
+    pub storable: bool,
+}
+
+impl SourceRecord {
+    /// The part that decides what a wish comes down to.
+    pub fn shape(&self) -> SourceShape {
+        SourceShape {
+            format: self.format,
+            width: self.width,
+            height: self.height,
+            has_alpha: self.has_alpha,
+            animated: self.frames > 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_passes_through_its_four_states() {
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let lifetime = Lifetime {
+            checked_at: start,
+            ttl: Duration::from_secs(10),
+            stale_while_revalidate: Duration::from_secs(5),
+            stale_if_error: Duration::from_secs(20),
+        };
+        let at = |seconds| lifetime.at(start + Duration::from_secs(seconds));
+        assert_eq!([at(0), at(10)], [Freshness::Fresh; 2]);
+        assert_eq!([at(11), at(15)], [Freshness::Stale; 2]);
+        assert_eq!([at(16), at(30)], [Freshness::Expired; 2]);
+        assert_eq!(at(31), Freshness::Dead);
+        assert_eq!(lifetime.at(start - Duration::from_secs(3)), Freshness::Fresh);
+        assert_eq!(lifetime.remaining(start + Duration::from_secs(4)), Duration::from_secs(6));
+        assert_eq!(lifetime.remaining(start + Duration::from_secs(40)), Duration::ZERO);
+    }
+
+    #[test]
+    fn source_and_variant_hashes_live_in_different_domains() {
+        assert_ne!(SourceKey::of_normalised("https://a.example/x"), SourceKey::of_normalised("https://a.example/y"));
+    }
+}
