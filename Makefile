@@ -1,0 +1,38 @@
+# The two commands a user needs are `make run` and `make test`; everything they lack, they install or name.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.PHONY: help setup run test lint bench fuzz fixtures clean
+
+# Debian packages: cmake and nasm build libaom (the AVIF encoder); libc6-dev and gcc link; chromium looks at the page in tests.
+BUILD_PACKAGES := gcc g++ make cmake nasm perl ca-certificates
+TEST_PACKAGES := chromium fonts-dejavu-core
+FUZZ_SECONDS ?= 30
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+setup: ## Install the Debian packages that building needs (as root; otherwise names them)
+	@scripts/packages.sh $(BUILD_PACKAGES)
+
+run: setup ## Build and start the demo: the service, sample pictures, and a page to look at
+	cargo run --release --locked -- demo
+
+test: setup ## Run all tests (PIXGATE_CORPUS=DIR adds the wide sweep over DIR)
+	@scripts/packages.sh $(TEST_PACKAGES)
+	cargo test --locked --no-fail-fast
+
+lint: setup ## Formatting, clippy, licences, advisories and sources of dependencies
+	scripts/lint.sh
+
+bench: setup ## Measure memory hits against a bare actix handler, and the stages of the pipeline
+	@scripts/packages.sh wrk
+	cargo bench --locked
+
+fuzz: setup ## Run every fuzz target for FUZZ_SECONDS (default 30) each
+	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh
+
+fixtures: ## Make the pictures in fixtures/ anew (needs Python 3 with venv)
+	scripts/fixtures.sh
+
+clean: ## Remove build output
+	cargo clean
