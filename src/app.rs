@@ -5,10 +5,11 @@
 mod demo;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use actix_web::middleware::from_fn;
 use actix_web::{App as ActixApp, HttpServer, dev, web};
 use anyhow::Context as _;
 use tokio::runtime::Handle;
@@ -19,8 +20,7 @@ use crate::config::Config;
 use crate::http::{self, Sample, State};
 use crate::imaging::schedule::Scheduler;
 use crate::optimizer::{Optimizer, Parts};
-use crate::source::pattern::Glob;
-use crate::source::{Fetcher, RemotePattern, SourcePolicy};
+use crate::source::{Fetcher, Glob, RemotePattern, SourcePolicy};
 use crate::telemetry::Metrics;
 
 /// A client has this long to send a request's head: slow-loris clients lose their connection.
@@ -64,24 +64,19 @@ impl App {
             samples = prepare_demo(&mut config, address)?;
         }
         let grace = config.http.shutdown_grace;
-        let state = web::Data::new(build_state(&config, samples, runtime)?);
-
+        // Servers are bound before there is a state, because the state tells the page where the public one really is;
+        // their factories run only when they are started.
+        let cell = Arc::new(OnceLock::new());
         let listen = config.http.listen;
-        let public = bind(listen, grace, {
-            let state = state.clone();
-            move |services: &mut web::ServiceConfig| http::public(services, &state)
-        })
-        .with_context(|| format!("server.listen = {listen} cannot be bound"))?;
+        let (public, public_address) = bind(listen, grace, &cell, |state| Box::new(http::public(state)))
+            .with_context(|| format!("server.listen = {listen} cannot be bound"))?;
         let admin_listen = config.http.admin_listen;
-        let admin = bind(admin_listen, grace, {
-            let state = state.clone();
-            move |services: &mut web::ServiceConfig| http::admin(services, &state)
-        })
-        .with_context(|| format!("server.admin_listen = {admin_listen} cannot be bound"))?;
-        state.set_public(public.1);
-        let addresses = (public.1, admin.1);
-        servers.extend([public.0, admin.0]);
-        Ok(Self { public: addresses.0, admin: addresses.1, servers, state, grace })
+        let (admin, admin_address) = bind(admin_listen, grace, &cell, |state| Box::new(http::admin(state)))
+            .with_context(|| format!("server.admin_listen = {admin_listen} cannot be bound"))?;
+        let state = web::Data::new(build_state(&config, samples, public_address, runtime)?);
+        let state = cell.get_or_init(|| state).clone();
+        servers.extend([public(), admin()]);
+        Ok(Self { public: public_address, admin: admin_address, servers, state, grace })
     }
 
     /// Serves until SIGTERM or SIGINT, then finishes what is in flight within the grace period.
@@ -103,7 +98,7 @@ impl App {
             _ = terminate.recv() => tracing::info!(?grace, "SIGTERM: finishing what is in flight"),
             _ = interrupt.recv() => tracing::info!(?grace, "SIGINT: finishing what is in flight"),
         }
-        state.draining.store(true, Ordering::Release);
+        state.drain();
         futures_util::future::join_all(handles.iter().map(|handle| handle.stop(true))).await;
         all.await.context("a listener failed while it stopped")?;
         tracing::info!("stopped");
@@ -111,7 +106,17 @@ impl App {
     }
 }
 
-fn build_state(config: &Config, samples: Vec<Sample>, runtime: Handle) -> anyhow::Result<State> {
+/// Filled once the addresses are known; read by each worker when it starts.
+type Cell = Arc<OnceLock<web::Data<State>>>;
+/// The routes of one listener.
+type Routes = fn(&web::Data<State>) -> Box<dyn FnOnce(&mut web::ServiceConfig)>;
+
+fn build_state(
+    config: &Config,
+    samples: Vec<Sample>,
+    public_address: SocketAddr,
+    runtime: Handle,
+) -> anyhow::Result<State> {
     let metrics = Arc::new(Metrics::new());
     let policy = Arc::new(SourcePolicy::new(&config.sources));
     let fetcher = Fetcher::new(Arc::clone(&policy), &config.sources, Arc::clone(&metrics))?;
@@ -125,23 +130,44 @@ fn build_state(config: &Config, samples: Vec<Sample>, runtime: Handle) -> anyhow
         metrics: Arc::clone(&metrics),
         runtime,
     }));
-    Ok(State::new(optimizer, policy, metrics, config.http.clone(), samples))
+    Ok(State {
+        optimizer,
+        policy,
+        metrics,
+        settings: Arc::new(config.http.clone()),
+        samples,
+        public_address,
+        draining: AtomicBool::new(false),
+    })
 }
 
+type Cell = Arc<OnceLock<web::Data<State>>>;
+type Routes = fn(&web::Data<State>) -> Box<dyn FnOnce(&mut web::ServiceConfig)>;
+
+/// Binds `listen`; the server is started by calling what is returned.
 fn bind(
     listen: SocketAddr,
     grace: Duration,
-    routes: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
-) -> anyhow::Result<(dev::Server, SocketAddr)> {
-    let server = HttpServer::new(move || ActixApp::new().wrap(http::Observe).configure(routes.clone()))
-        .client_request_timeout(REQUEST_HEAD)
-        .keep_alive(KEEP_ALIVE)
-        .max_connections(CONNECTIONS)
-        .shutdown_timeout(grace.as_secs())
-        .disable_signals()
-        .bind(listen)?;
+    cell: &Cell,
+    routes: Routes,
+) -> anyhow::Result<(Box<dyn FnOnce() -> dev::Server>, SocketAddr)> {
+    let cell = Arc::clone(cell);
+    let server = HttpServer::new(move || {
+        let app = ActixApp::new().wrap(from_fn(http::observe));
+        // Empty only before `build` has ended, when no server runs yet.
+        match cell.get() {
+            Some(state) => app.configure(routes(state)),
+            None => app,
+        }
+    })
+    .client_request_timeout(REQUEST_HEAD)
+    .keep_alive(KEEP_ALIVE)
+    .max_connections(CONNECTIONS)
+    .shutdown_timeout(grace.as_secs().max(1))
+    .disable_signals()
+    .bind(listen)?;
     let address = server.addrs().first().copied().context("nothing was bound")?;
-    Ok((server.run(), address))
+    Ok((Box::new(move || server.run()), address))
 }
 
 /// Points the configuration at the demo's origin, and lets a pasted URL name any public host while only this machine
