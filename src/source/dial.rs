@@ -76,7 +76,10 @@ mod tests {
             judge(&AddressGuard::default(), answers)
         };
         let good = judge(&["8.8.8.8", "2606:4700::1111"]).expect("public");
-        assert_eq!(good, ["8.8.8.8:0".parse().expect("an address"), "[2606:4700::1111]:0".parse().expect("an address")]);
+        assert_eq!(
+            good,
+            ["8.8.8.8:0".parse().expect("an address"), "[2606:4700::1111]:0".parse().expect("an address")]
+        );
         assert_eq!(judge(&["8.8.8.8", "10.0.0.1"]), Err(Refused::NotPublic));
         assert_eq!(judge(&["::1", "8.8.8.8"]), Err(Refused::NotPublic));
         assert_eq!(judge(&[]), Err(Refused::NoAddress));

@@ -114,9 +114,8 @@ impl Error {
 
     /// What went wrong inside the body.
     pub(super) fn of_body(error: &reqwest::Error) -> Self {
-        let cut = |error: &io::Error| {
-            matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
-        };
+        let cut =
+            |error: &io::Error| matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
         let broken = find::<io::Error>(error).filter(|error| !cut(error));
         if broken.is_some() && error.is_decode() { Self::Encoding } else { Self::Interrupted }
     }

@@ -4,6 +4,8 @@
 //! redirect passes the whole policy and the address guard again.
 
 #[cfg(test)]
+mod origin;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -9,6 +9,7 @@ mod matcher;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod wild;
 
 use std::sync::Arc;
 

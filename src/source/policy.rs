@@ -71,10 +71,7 @@ impl SourcePolicy {
             local: settings.local_patterns.clone(),
             base: settings.base_url.clone().and_then(without_credentials),
             endpoints,
-            guard: AddressGuard {
-                allow_local_ip: settings.allow_local_ip,
-                allow_cidrs: settings.allow_cidrs.clone(),
-            },
+            guard: AddressGuard { allow_local_ip: settings.allow_local_ip, allow_cidrs: settings.allow_cidrs.clone() },
         }
     }
 
@@ -215,7 +212,7 @@ fn refuse_userinfo(url: &Url) -> Result<(), Refusal> {
 }
 
 /// Percent-decodes until nothing changes. The first round must be well-formed; later ones are guesses about origins
-/// that decode more than once, where `100%25.jpg` is honest.
+/// that decode more than once, where `100%25.jpg` is honest. Backslashes come out as the slashes some origins see.
 fn decode_path(path: &str) -> Result<Vec<u8>, Refusal> {
     let malformed = |(at, _): (usize, &str)| {
         let escape = path.as_bytes().get(at + 1..at + 3);
@@ -228,6 +225,7 @@ fn decode_path(path: &str) -> Result<Vec<u8>, Refusal> {
     for _ in 0..MAX_DECODINGS {
         let next = decode_once(&decoded);
         if next == decoded {
+            decoded.iter_mut().filter(|byte| **byte == b'\\').for_each(|byte| *byte = b'/');
             return Ok(decoded);
         }
         decoded = next;
@@ -264,7 +262,7 @@ fn refuse_hidden_segments(decoded: &[u8]) -> Result<(), Refusal> {
         let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
         name == b"." || name == b".."
     };
-    if decoded.split(|byte| matches!(byte, b'/' | b'\\')).any(is_dots) {
+    if decoded.split(|byte| *byte == b'/').any(is_dots) {
         return Err(Refusal::NotAllowed("a hidden dot segment"));
     }
     Ok(())
@@ -272,7 +270,7 @@ fn refuse_hidden_segments(decoded: &[u8]) -> Result<(), Refusal> {
 
 /// Whether the path goes through `endpoint`, also behind a prefix: ends with it or has a slash behind it.
 fn is_under(path: &[u8], endpoint: &[u8]) -> bool {
-    let ends = |at: usize| matches!(path.get(at), None | Some(b'/' | b'\\'));
+    let ends = |at: usize| matches!(path.get(at), None | Some(b'/'));
     path.windows(endpoint.len()).enumerate().any(|(at, window)| window == endpoint && ends(at + endpoint.len()))
 }
 

@@ -19,7 +19,8 @@ pub(super) enum Previous {
     Star,
     Globstar,
     Bracket,
-    Group,
+    Brace,
+    Paren,
     Open,
     Comma,
     Text,
@@ -34,7 +35,7 @@ pub(super) enum Before {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Group {
+pub(super) enum Group {
     Top,
     Brace,
     Paren,
@@ -43,10 +44,10 @@ enum Group {
 pub(super) struct Parser<'p> {
     pub(super) text: &'p [u8],
     pub(super) at: usize,
-    dots: Dots,
+    pub(super) dots: Dots,
     pub(super) previous: Previous,
-    braces: usize,
-    parens: usize,
+    pub(super) braces: usize,
+    pub(super) parens: usize,
 }
 
 /// Compiles `pattern`; `dots` says which segments wildcards avoid.
@@ -88,7 +89,7 @@ impl Parser<'_> {
     }
 
     /// Reads until the group's end, which is consumed.
-    fn alternatives(&mut self, group: Group, literal_pipes: bool) -> Result<Vec<Sequence>, PatternError> {
+    pub(super) fn alternatives(&mut self, group: Group, literal_pipes: bool) -> Result<Vec<Sequence>, PatternError> {
         if self.braces + self.parens > MAX_DEPTH {
             return Err(PatternError::Syntax("groups are nested too deeply"));
         }
@@ -203,8 +204,13 @@ impl Parser<'_> {
     }
 
     fn question(&mut self, out: &mut Sequence) -> Result<(), PatternError> {
-        if self.previous == Previous::Group {
-            // Behind a closed parenthesis it is the regular expression's mark.
+        if self.previous == Previous::Paren {
+            // Behind a closed parenthesis it is the regular expression's mark: *perhaps*, or, behind a repetition, *lazily*,
+            // which changes nothing here.
+            if matches!(out.last(), Some(Node::Repeat { .. })) {
+                self.previous = Previous::Text;
+                return Ok(());
+            }
             return self.quantify(out, false, true);
         }
         let start = matches!(self.previous, Previous::Begin | Previous::Slash { .. });
@@ -216,7 +222,7 @@ impl Parser<'_> {
     }
 
     fn plus(&mut self, out: &mut Sequence) -> Result<(), PatternError> {
-        let repeats = matches!(self.previous, Previous::Group | Previous::Bracket) || self.parens > 0;
+        let repeats = matches!(self.previous, Previous::Paren | Previous::Brace | Previous::Bracket) || self.parens > 0;
         if repeats && self.previous != Previous::Open && !out.is_empty() {
             return self.quantify(out, true, false);
         }
@@ -236,7 +242,7 @@ impl Parser<'_> {
     fn brace(&mut self, out: &mut Sequence) -> Result<(), PatternError> {
         if let [low, b'.', b'.', high, b'}', ..] = *self.rest() {
             self.at += 5;
-            self.previous = Previous::Group;
+            self.previous = Previous::Brace;
             out.push(Node::Class { negated: false, ranges: vec![(low.min(high), low.max(high))] });
             return Ok(());
         }
@@ -257,13 +263,13 @@ impl Parser<'_> {
             }
             _ => {
                 out.push(Node::Any(body));
-                self.previous = Previous::Group;
+                self.previous = Previous::Brace;
             }
         }
         Ok(())
     }
 
-    fn paren(&mut self) -> Result<Vec<Sequence>, PatternError> {
+    pub(super) fn paren(&mut self) -> Result<Vec<Sequence>, PatternError> {
         if self.peek(0) == Some(b'?') && matches!(self.peek(1), Some(b'!' | b'=' | b'<' | b':')) {
             return Err(PatternError::Syntax("regular expression groups are not globs"));
         }
@@ -271,122 +277,9 @@ impl Parser<'_> {
         self.previous = Previous::Open;
         let body = self.alternatives(Group::Paren, false)?;
         self.parens -= 1;
-        self.previous = Previous::Group;
+        self.previous = Previous::Paren;
         Ok(body)
     }
-
-    /// `?(…)`, `*(…)`, `+(…)`, `@(…)`, `!(…)`; the mark is consumed, the parenthesis is next.
-    fn extended(&mut self, mark: u8, out: &mut Sequence) -> Result<(), PatternError> {
-        self.at += 1;
-        let from = self.at;
-        let mut body = self.paren()?;
-        let inner = &self.text[from..self.at - 1];
-        out.push(match mark {
-            b'@' => Node::Any(body),
-            b'?' => Node::Repeat { body, min_once: false, max_once: true },
-            b'*' => Node::Repeat { body, min_once: false, max_once: false },
-            b'+' => Node::Repeat { body, min_once: true, max_once: false },
-            _ => {
-                let crosses = inner.len() > 1 && inner.contains(&b'/');
-                let run = Box::new(if crosses { Node::GlobStar(self.dots) } else { Node::Star });
-                let rest = self.rest();
-                let mut whole = crosses || rest.iter().all(|byte| *byte == b')');
-                // `!(*.d).ts`: the plain ending belongs to what is excluded.
-                if inner.contains(&b'*')
-                    && let [b'.', ending @ ..] = rest
-                    && !ending.is_empty()
-                    && !ending.iter().any(|byte| b"\\/.".contains(byte))
-                {
-                    let mut ending = Parser { at: 0, text: rest, previous: Previous::Text, ..*self };
-                    let ending = ending.alternatives(Group::Top, false)?;
-                    body = vec![vec![Node::Any(body), Node::Any(ending)]];
-                    whole = false;
-                }
-                Node::Not { body, whole, run }
-            }
-        });
-        Ok(())
-    }
-
-    /// One `*` was consumed; more may follow.
-    fn stars(&mut self, out: &mut Sequence) {
-        let more = self.rest().iter().take_while(|byte| **byte == b'*').count();
-        // The last star before a parenthesis opens an extended glob.
-        let more = if self.rest().get(more) == Some(&b'(') { more.saturating_sub(1) } else { more };
-        let (previous, count) = (self.previous, more + 1);
-        self.at += more;
-        self.previous = Previous::Star;
-        let start = matches!(previous, Previous::Begin | Previous::Slash { .. });
-        let grouped = matches!(previous, Previous::Open)
-            || (self.braces > 0 && previous == Previous::Comma)
-            || (self.parens > 0 && previous == Previous::Group);
-        if count == 2 && (start || grouped) {
-            return self.globstar(previous, out);
-        }
-        match previous {
-            Previous::Dot => out.push(Node::NotDotThenEnd),
-            _ if start => out.push(Node::NotHidden(self.dots)),
-            _ => {}
-        }
-        if (start || previous == Previous::Dot) && count == 1 {
-            out.push(Node::NotEnd);
-        }
-        out.push(Node::Star);
-    }
-
-    /// `**` where it can be a segment of its own.
-    fn globstar(&mut self, previous: Previous, out: &mut Sequence) {
-        while self.rest().starts_with(b"/**") && matches!(self.peek(3), None | Some(b'/')) {
-            self.at += 3;
-        }
-        self.previous = Previous::Globstar;
-        let (run, guard) = (Node::GlobStar(self.dots), Node::NotHidden(self.dots));
-        let slash = || Node::Literal(vec![b'/']);
-        match (previous, self.peek(0)) {
-            (Previous::Slash { after: Before::Other }, None) => {
-                out.pop();
-                out.push(Node::Any(vec![vec![slash(), guard, run], vec![Node::End]]));
-            }
-            (Previous::Slash { after: Before::Other | Before::Wild }, Some(b'/')) => {
-                out.pop();
-                let mut ways = vec![vec![slash(), guard, run, slash()], vec![slash()]];
-                if self.peek(1).is_some() {
-                    ways.push(vec![Node::End]);
-                }
-                out.push(Node::Any(ways));
-                self.at += 1;
-                self.previous = Previous::Slash { after: Before::Wild };
-            }
-            (Previous::Begin, Some(b'/')) => {
-                out.push(Node::Any(vec![vec![], vec![slash()], vec![run, slash()]]));
-                self.at += 1;
-                self.previous = Previous::Slash { after: Before::Wild };
-            }
-            (_, next) => {
-                if matches!(previous, Previous::Begin | Previous::Slash { .. }) {
-                    out.push(guard);
-                }
-                let keeps = match next {
-                    None | Some(b'/' | b'(' | b')' | b'{') => true,
-                    Some(b',' | b'}') => self.braces > 0,
-                    Some(b'@') => self.peek(1) == Some(b'('),
-                    // `**.jpg` as a whole pattern reaches into folders.
-                    Some(b'.') => previous == Previous::Begin && is_extensions(self.rest()),
-                    Some(_) => false,
-                };
-                if !keeps {
-                    self.previous = Previous::Star;
-                }
-                out.push(if keeps { run } else { Node::Star });
-            }
-        }
-    }
-}
-
-/// One or more `.word` up to the end.
-fn is_extensions(text: &[u8]) -> bool {
-    let word = |part: &[u8]| !part.is_empty() && part.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-    text.first() == Some(&b'.') && text[1..].split(|byte| *byte == b'.').all(word)
 }
 
 /// Joins neighbouring literals, in groups too: most patterns become two or three nodes.
