@@ -4,5 +4,6 @@ pub mod allocator;
 pub mod cache;
 pub mod format;
 pub mod record;
+pub mod source;
 pub mod telemetry;
 pub mod variant;

@@ -1,0 +1,112 @@
+//! What an origin says about keeping its answer (RFC 9111).
+//!
+//! The law: whatever is unclear counts against keeping. An unreadable lifetime is none, and a response meant for one
+//! user is not stored by anyone.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, HeaderMap, HeaderName, SET_COOKIE, VARY};
+
+/// RFC 9111 §1.2.2: what does not fit is this large.
+const MAX_AGE: u64 = 1 << 31;
+
+/// How long an answer may be kept, and whether at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caching {
+    /// `s-maxage`, else `max-age`, else `Expires` less `Date`, each less `Age`; `None` when the origin says nothing.
+    pub max_age: Option<Duration>,
+    /// False for `private`, `no-store`, `Set-Cookie`, and `Vary` on `*`, `Cookie` or `Authorization`.
+    pub storable: bool,
+}
+
+impl Caching {
+    /// Reads a response's header; `now` stands in for a missing `Date`.
+    pub(super) fn of(headers: &HeaderMap, now: SystemTime) -> Self {
+        let control = Control::of(headers);
+        let lifetime = if control.no_cache {
+            Some(0)
+        } else {
+            control.shared_max_age.or(control.max_age).or_else(|| expiry(headers, now))
+        };
+        let age = texts(headers, AGE).next().and_then(seconds).unwrap_or(0);
+        let for_one = texts(headers, VARY).flat_map(|text| text.split(',')).any(|name| {
+            let name = name.trim();
+            ["*", "cookie", "authorization"].iter().any(|one| name.eq_ignore_ascii_case(one))
+        });
+        Self {
+            max_age: lifetime.map(|lifetime| Duration::from_secs(lifetime.saturating_sub(age))),
+            storable: !control.private && !for_one && !headers.contains_key(SET_COOKIE),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Control {
+    shared_max_age: Option<u64>,
+    max_age: Option<u64>,
+    private: bool,
+    no_cache: bool,
+}
+
+impl Control {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut control = Self::default();
+        for text in texts(headers, CACHE_CONTROL) {
+            for directive in directives(text) {
+                control.take(directive);
+            }
+        }
+        control
+    }
+
+    fn take(&mut self, directive: &str) {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        let (name, value) = (name.trim(), value.trim().trim_matches('"'));
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        // RFC 9111 §4.2.1: what cannot be read counts as stale, and of two values the more cautious one is taken.
+        let shorter = |old: Option<u64>| {
+            let new = seconds(value).unwrap_or(0);
+            Some(old.map_or(new, |old| old.min(new)))
+        };
+        if is("s-maxage") {
+            self.shared_max_age = shorter(self.shared_max_age);
+        } else if is("max-age") {
+            self.max_age = shorter(self.max_age);
+        } else if is("private") || is("no-store") {
+            self.private = true;
+        } else if is("no-cache") {
+            self.no_cache = true;
+        }
+    }
+}
+
+/// Splits at commas that are not inside a quoted string.
+fn directives(text: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    text.split(move |char| {
+        quoted ^= char == '"';
+        char == ',' && !quoted
+    })
+}
+
+fn seconds(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(MAX_AGE).min(MAX_AGE))
+}
+
+/// `Expires` less `Date`; an `Expires` that is no date (`0`) is in the past.
+fn expiry(headers: &HeaderMap, now: SystemTime) -> Option<u64> {
+    let date = |name| texts(headers, name).next().and_then(|text| httpdate::parse_http_date(text).ok());
+    headers.get(EXPIRES)?;
+    let lifetime = date(EXPIRES).and_then(|end| end.duration_since(date(DATE).unwrap_or(now)).ok());
+    Some(lifetime.map_or(0, |lifetime| lifetime.as_secs().min(MAX_AGE)))
+}
+
+/// The readable values of a header field.
+fn texts(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
+}

@@ -1,0 +1,282 @@
+//! The allow-list: turns what a client wrote into a [`SourceUrl`], or refuses it.
+//!
+//! The law: refusals come in Next.js's order (NEXTJS.md §1.2, rows 3 to 9), and nothing here touches the network. A
+//! literal address passes the address guard here; a name passes it when it is resolved (see `dial.rs`).
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+use super::guard::AddressGuard;
+use super::{LocalPattern, RemotePattern, Settings, SourceUrl};
+use crate::source::pattern::Glob;
+
+/// The longest source text, in UTF-16 units as JavaScript counts.
+const MAX_URL_UNITS: usize = 3072;
+
+/// How often a path is percent-decoded to see what an origin that decodes too often would see.
+const MAX_DECODINGS: usize = 4;
+
+/// Next.js's own endpoint: the application behind `base_url` has it whatever ours is called.
+const NEXT_ENDPOINT: &str = "/_next/image";
+
+/// Why a URL is no source. The inner texts are for the log; clients are told the variant only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Longer than 3072 UTF-16 units.
+    #[error("the URL is too long")]
+    TooLong,
+    /// Begins with `//`, or with what browsers read as that.
+    #[error("the URL is protocol-relative")]
+    ProtocolRelative,
+    /// Points at the image endpoint itself.
+    #[error("the URL is recursive")]
+    Recursive,
+    /// No URL that can be fetched.
+    #[error("the URL is invalid: {0}")]
+    Invalid(&'static str),
+    /// Not on the list, or not at a public address.
+    #[error("the URL is not allowed: {0}")]
+    NotAllowed(&'static str),
+}
+
+/// The operator's allow-list, compiled.
+#[derive(Debug)]
+pub struct SourcePolicy {
+    domains: HashSet<String>,
+    remote: Vec<RemotePattern>,
+    local: Option<Vec<LocalPattern>>,
+    base: Option<Url>,
+    endpoints: Vec<String>,
+    guard: AddressGuard,
+}
+
+impl SourcePolicy {
+    /// Compiles the settings. A pattern that admits any host is left out unless `allow_any_host` is set: `config`
+    /// refuses it at start, and this is the second fence.
+    pub fn new(settings: &Settings) -> Self {
+        let keep = |pattern: &&RemotePattern| settings.allow_any_host || !pattern.hostname.is_any_host();
+        let mut endpoints = vec![NEXT_ENDPOINT.to_owned()];
+        let own = settings.next_path.trim_end_matches('/');
+        if own.starts_with('/') && own != NEXT_ENDPOINT {
+            endpoints.push(own.to_owned());
+        }
+        Self {
+            domains: settings.domains.iter().cloned().collect(),
+            remote: settings.remote_patterns.iter().filter(keep).cloned().collect(),
+            local: settings.local_patterns.clone(),
+            base: settings.base_url.clone().and_then(without_credentials),
+            endpoints,
+            guard: AddressGuard { allow_local_ip: settings.allow_local_ip, allow_cidrs: settings.allow_cidrs.clone() },
+        }
+    }
+
+    /// Judges what a client wrote: an absolute URL, or a path on `base_url`.
+    ///
+    /// # Errors
+    /// The first [`Refusal`] that applies, in Next.js's order.
+    pub fn admit(&self, text: &str) -> Result<SourceUrl, Refusal> {
+        check_length(text)?;
+        if !text.starts_with('/') {
+            check_characters(text)?;
+            let url = Url::parse(text).map_err(|_| Refusal::Invalid("not an absolute URL"))?;
+            return self.admit_absolute(url);
+        }
+        // A browser reads `/\` as `//`.
+        if text[1..].starts_with(['/', '\\']) {
+            return Err(Refusal::ProtocolRelative);
+        }
+        check_characters(text)?;
+        // Without a base there is still an order of refusals to keep; the stand-in is never fetched.
+        let base = match &self.base {
+            Some(base) => base.clone(),
+            None => Url::parse("http://n").map_err(|_| Refusal::Invalid("no base"))?,
+        };
+        let url = base.join(text).map_err(|_| Refusal::Invalid("not a path"))?;
+        if url.origin() != base.origin() {
+            return Err(Refusal::Invalid("a path that leaves its origin"));
+        }
+        self.admit_local(url)
+    }
+
+    /// Judges the target of a redirect by the whole policy. A local source may be redirected on its own origin, where
+    /// the local patterns hold; anywhere else it is a source like any other.
+    pub(crate) fn admit_redirect(&self, from: &SourceUrl, location: &str) -> Result<SourceUrl, Refusal> {
+        check_length(location)?;
+        check_characters(location)?;
+        let url = from.url().join(location).map_err(|_| Refusal::Invalid("a redirect to no URL"))?;
+        match &self.base {
+            Some(base) if from.is_local() && url.origin() == base.origin() => self.admit_local(url),
+            _ => self.admit_absolute(url),
+        }
+    }
+
+    /// The judge of resolved addresses.
+    pub(super) fn guard(&self) -> &AddressGuard {
+        &self.guard
+    }
+
+    fn admit_local(&self, mut url: Url) -> Result<SourceUrl, Refusal> {
+        url.set_fragment(None);
+        refuse_userinfo(&url)?;
+        let decoded = decode_path(url.path())?;
+        if self.endpoints.iter().any(|endpoint| is_under(&decoded, endpoint.as_bytes())) {
+            return Err(Refusal::Recursive);
+        }
+        refuse_hidden_segments(&decoded)?;
+        if self.base.is_none() {
+            return Err(Refusal::NotAllowed("relative URLs need a base_url"));
+        }
+        let admits = |pattern: &LocalPattern| {
+            pattern.search.as_deref().is_none_or(|search| search == search_of(&url))
+                && path_matches(pattern.pathname.as_ref(), url.path())
+        };
+        match &self.local {
+            Some(patterns) if !patterns.iter().any(admits) => Err(Refusal::NotAllowed("no local pattern matches")),
+            _ => Ok(SourceUrl::new(url, true)),
+        }
+    }
+
+    fn admit_absolute(&self, mut url: Url) -> Result<SourceUrl, Refusal> {
+        url.set_fragment(None);
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(Refusal::Invalid("neither http nor https"));
+        }
+        refuse_userinfo(&url)?;
+        let decoded = decode_path(url.path())?;
+        refuse_hidden_segments(&decoded)?;
+        let host = url.host_str().ok_or(Refusal::Invalid("no host"))?;
+        let listed = self.domains.contains(host) || self.remote.iter().any(|pattern| admits(pattern, &url, host));
+        if !listed {
+            return Err(Refusal::NotAllowed("neither a domain nor a remote pattern matches"));
+        }
+        // The parser has turned every form of an address (decimal, octal, hex, short) into one of these.
+        let address = match url.host() {
+            Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
+            Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
+            Some(Host::Domain(_)) | None => None,
+        };
+        match address {
+            Some(ip) if !self.guard.admits(ip) => Err(Refusal::NotAllowed("not a public address")),
+            _ => Ok(SourceUrl::new(url, false)),
+        }
+    }
+}
+
+fn admits(pattern: &RemotePattern, url: &Url, host: &str) -> bool {
+    let protocol = |wanted: &str| wanted.trim_end_matches(':') == url.scheme();
+    let port = |wanted: &str| url.port().map_or(wanted.is_empty(), |port| wanted == port.to_string());
+    pattern.protocol.as_deref().is_none_or(protocol)
+        && pattern.port.as_deref().is_none_or(port)
+        && pattern.search.as_deref().is_none_or(|search| search == search_of(url))
+        && pattern.hostname.matches(host)
+        && path_matches(pattern.pathname.as_ref(), url.path())
+}
+
+/// An omitted pattern is `**`, which refuses only what `refuse_hidden_segments` has refused already.
+fn path_matches(pattern: Option<&Glob>, path: &str) -> bool {
+    pattern.is_none_or(|pattern| pattern.matches(path))
+}
+
+/// The query as JavaScript's `URL.search` gives it: with its `?`, and empty for a bare `?`.
+fn search_of(url: &Url) -> &str {
+    let query = url.query().unwrap_or_default();
+    if query.is_empty() { "" } else { &url.as_str()[url.as_str().len() - query.len() - 1..] }
+}
+
+fn check_length(text: &str) -> Result<(), Refusal> {
+    // Each UTF-16 unit takes at least one byte of UTF-8.
+    let long = text.len() > MAX_URL_UNITS && text.encode_utf16().count() > MAX_URL_UNITS;
+    if long { Err(Refusal::TooLong) } else { Ok(()) }
+}
+
+/// URL parsers disagree about backslashes (WHATWG: a slash) and about control characters (WHATWG: dropped), and
+/// disagreement is how one host is checked and another fetched. No honest URL has them before its query.
+fn check_characters(text: &str) -> Result<(), Refusal> {
+    if text.bytes().any(|byte| byte.is_ascii_control()) {
+        return Err(Refusal::Invalid("a control character"));
+    }
+    let front = text.split(['?', '#']).next().unwrap_or_default();
+    if front.contains('\\') { Err(Refusal::Invalid("a backslash")) } else { Ok(()) }
+}
+
+fn refuse_userinfo(url: &Url) -> Result<(), Refusal> {
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(());
+    }
+    Err(Refusal::Invalid("userinfo"))
+}
+
+/// Percent-decodes until nothing changes. The first round must be well-formed; later ones are guesses about origins
+/// that decode more than once, where `100%25.jpg` is honest. Backslashes come out as the slashes some origins see.
+fn decode_path(path: &str) -> Result<Vec<u8>, Refusal> {
+    let malformed = |(at, _): (usize, &str)| {
+        let escape = path.as_bytes().get(at + 1..at + 3);
+        !escape.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if path.match_indices('%').any(malformed) {
+        return Err(Refusal::Invalid("a malformed percent escape"));
+    }
+    let mut decoded = path.as_bytes().to_vec();
+    for _ in 0..MAX_DECODINGS {
+        let next = decode_once(&decoded);
+        if next == decoded {
+            decoded.iter_mut().filter(|byte| **byte == b'\\').for_each(|byte| *byte = b'/');
+            return Ok(decoded);
+        }
+        decoded = next;
+    }
+    Err(Refusal::Invalid("a percent escape inside many others"))
+}
+
+fn decode_once(bytes: &[u8]) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((first, tail)) = rest.split_first() {
+        rest = tail;
+        let escaped = match (first, tail) {
+            (b'%', [high, low, ..]) => digit(*high).zip(digit(*low)),
+            _ => None,
+        };
+        match escaped {
+            Some((high, low)) => {
+                out.push((high * 16 + low) as u8);
+                rest = &tail[2..];
+            }
+            None => out.push(*first),
+        }
+    }
+    out
+}
+
+/// Refuses `.` and `..` segments that were hidden from the parser (and so from the patterns) by encoding: `%252e%252e`,
+/// `..%2f`, `..%5c`, and `..;x`, which some servers read as `..`. An encoded slash alone is honest: some stores have
+/// names with slashes in them.
+fn refuse_hidden_segments(decoded: &[u8]) -> Result<(), Refusal> {
+    let is_dots = |segment: &[u8]| {
+        let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
+        name == b"." || name == b".."
+    };
+    if decoded.split(|byte| *byte == b'/').any(is_dots) {
+        return Err(Refusal::NotAllowed("a hidden dot segment"));
+    }
+    Ok(())
+}
+
+/// Whether the path goes through `endpoint`, also behind a prefix: ends with it or has a slash behind it.
+fn is_under(path: &[u8], endpoint: &[u8]) -> bool {
+    let ends = |at: usize| matches!(path.get(at), None | Some(b'/'));
+    path.windows(endpoint.len()).enumerate().any(|(at, window)| window == endpoint && ends(at + endpoint.len()))
+}
+
+/// The operator's base without userinfo: it would end in logs and in what clients see.
+fn without_credentials(mut base: Url) -> Option<Url> {
+    base.set_username("").ok()?;
+    base.set_password(None).ok()?;
+    Some(base)
+}
