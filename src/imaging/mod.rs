@@ -5,19 +5,23 @@
 //! All functions here block; `schedule` runs them on their own threads and catches what panics.
 
 pub mod codec;
-mod decode;
+pub(crate) mod decode;
 pub mod placeholder;
+mod probe;
 mod resize;
 
 use std::time::{Duration, Instant};
 
 pub use codec::avif::AvifEngine;
+use codec::webp::AnimationEncoder;
 pub use decode::Picture;
+use decode::strip;
 pub use image::metadata::Orientation;
 pub use placeholder::PlaceholderSet;
+pub use probe::probe;
 
 use crate::format::ImageFormat;
-use crate::variant::SourceShape;
+use crate::variant::{Geometry, Output, SourceShape, Transform};
 
 /// What a source may be at most; beyond it, it is refused from its header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,3 +180,185 @@ pub enum Error {
 pub(crate) fn check(deadline: Instant) -> Result<(), Error> {
     if Instant::now() >= deadline { Err(Error::Deadline) } else { Ok(()) }
 }
+
+/// Renders one output of a source. Blocks for as long as it takes; the stages are these, in this order:
+///
+/// 1. *decode* to upright 8-bit sRGB (colour and orientation included), and the placeholder from that decode;
+/// 2. *resize*, with framing and background;
+/// 3. *encode*;
+/// 4. *keep the original* where encoding again only made it larger.
+///
+/// # Errors
+///
+/// Whatever a stage reports, and `Deadline` when the time was up between two stages or frames.
+pub fn render(
+    bytes: &[u8],
+    probe: &Probe,
+    transform: &Transform,
+    settings: &Settings,
+    deadline: Instant,
+) -> Result<Rendered, Error> {
+    match transform.output {
+        Output::Still(format) => still(bytes, probe, transform, format, settings, deadline),
+        Output::AnimatedWebp => animation(bytes, probe, transform, settings, deadline),
+        Output::Original => original(bytes, probe, settings, deadline),
+    }
+}
+
+/// The placeholder alone, for a source nobody has asked a picture of yet.
+///
+/// # Errors
+///
+/// Whatever decoding reports, and `Deadline`.
+pub fn placeholder(bytes: &[u8], probe: &Probe, settings: &Settings, deadline: Instant) -> Result<PlaceholderSet, Error> {
+    PlaceholderSet::of(&decode::decode(bytes, probe, &settings.limits, deadline)?)
+}
+
+fn still(
+    bytes: &[u8],
+    probe: &Probe,
+    transform: &Transform,
+    format: ImageFormat,
+    settings: &Settings,
+    deadline: Instant,
+) -> Result<Rendered, Error> {
+    let mut clock = Clock::start();
+    let picture = match probe.format {
+        ImageFormat::Svg => {
+            let (width, height) = drawing_size(probe, transform.geometry);
+            decode::decode_svg(bytes, width, height, &settings.limits)?
+        }
+        _ => decode::decode(bytes, probe, &settings.limits, deadline)?,
+    };
+    let placeholder = PlaceholderSet::of(&picture)?;
+    clock.lap(|timings| &mut timings.decode);
+    check(deadline)?;
+
+    let picture = resize::apply(picture, &transform.geometry, transform.background)?;
+    clock.lap(|timings| &mut timings.resize);
+    check(deadline)?;
+
+    let (width, height) = (picture.width, picture.height);
+    let encoded = codec::encode(&picture, format, transform.quality, settings.avif_engine)?;
+    clock.lap(|timings| &mut timings.encode);
+
+    let (bytes, original) = match kept(bytes, probe, transform, format, encoded.len()) {
+        Some(own) => (own, true),
+        None => (encoded, false),
+    };
+    Ok(Rendered { bytes, format, width, height, placeholder, timings: clock.timings, original })
+}
+
+fn animation(
+    bytes: &[u8],
+    probe: &Probe,
+    transform: &Transform,
+    settings: &Settings,
+    deadline: Instant,
+) -> Result<Rendered, Error> {
+    let mut clock = Clock::start();
+    let (width, height) = transform.geometry.size();
+    let quality = transform.quality.ok_or_else(|| Error::Encode("an animation without a quality".to_owned()))?;
+    let plays = decode::plays(bytes, probe, &settings.limits)?;
+    let mut encoder = AnimationEncoder::new(width, height, plays, quality)?;
+    let mut placeholder = None;
+    decode::frames(bytes, probe, &settings.limits, deadline, &mut |picture, delay| {
+        if placeholder.is_none() {
+            placeholder = Some(PlaceholderSet::of(&picture)?);
+        }
+        clock.lap(|timings| &mut timings.decode);
+        let picture = resize::apply(picture, &transform.geometry, transform.background)?;
+        clock.lap(|timings| &mut timings.resize);
+        encoder.add(&picture, delay)?;
+        clock.lap(|timings| &mut timings.encode);
+        Ok(())
+    })?;
+    let placeholder = placeholder.ok_or_else(|| no_frame(probe))?;
+    let encoded = encoder.finish()?;
+    clock.lap(|timings| &mut timings.encode);
+
+    let format = ImageFormat::Webp;
+    let (bytes, original) = match kept(bytes, probe, transform, format, encoded.len()) {
+        Some(own) => (own, true),
+        None => (encoded, false),
+    };
+    Ok(Rendered { bytes, format, width, height, placeholder, timings: clock.timings, original })
+}
+
+/// The source's own picture, after every frame of it was decoded: bytes that no decoder took are never passed on.
+fn original(bytes: &[u8], probe: &Probe, settings: &Settings, deadline: Instant) -> Result<Rendered, Error> {
+    let mut clock = Clock::start();
+    let mut placeholder = None;
+    decode::frames(bytes, probe, &settings.limits, deadline, &mut |picture, _| {
+        if placeholder.is_none() {
+            placeholder = Some(PlaceholderSet::of(&picture)?);
+        }
+        Ok(())
+    })?;
+    let placeholder = placeholder.ok_or_else(|| no_frame(probe))?;
+    clock.lap(|timings| &mut timings.decode);
+    // Where the orientation is told by metadata, metadata has to stay.
+    let upright = probe.orientation == Orientation::NoTransforms;
+    let own = if upright { strip::picture_only(bytes, probe.format) } else { None };
+    let bytes = own.unwrap_or_else(|| bytes.to_vec());
+    let (format, width, height) = (probe.format, probe.width, probe.height);
+    Ok(Rendered { bytes, format, width, height, placeholder, timings: clock.timings, original: true })
+}
+
+/// The source's own picture, when the output would be the same picture and is not smaller than it.
+fn kept(
+    bytes: &[u8],
+    probe: &Probe,
+    transform: &Transform,
+    format: ImageFormat,
+    encoded: usize,
+) -> Option<Vec<u8>> {
+    let size = Geometry::Scale { width: probe.width, height: probe.height };
+    let same = probe.format == format
+        && transform.geometry == size
+        && transform.background.is_none()
+        && probe.orientation == Orientation::NoTransforms
+        && (probe.frames > 1) == (transform.output == Output::AnimatedWebp);
+    if !same {
+        return None;
+    }
+    strip::picture_only(bytes, format).filter(|own| own.len() <= encoded)
+}
+
+/// At which size a drawing is drawn, so that scaling has (nearly) nothing left to do.
+fn drawing_size(probe: &Probe, geometry: Geometry) -> (u32, u32) {
+    let (width, height) = geometry.size();
+    let ratio = (f64::from(width) / f64::from(probe.width), f64::from(height) / f64::from(probe.height));
+    let factor = match geometry {
+        Geometry::Scale { .. } => return (width, height),
+        Geometry::Cover { .. } => ratio.0.max(ratio.1),
+        Geometry::Contain { .. } => ratio.0.min(ratio.1).min(1.0),
+    };
+    let edge = |length: u32| ((f64::from(length) * factor).round() as u32).max(1);
+    (edge(probe.width), edge(probe.height))
+}
+
+fn no_frame(probe: &Probe) -> Error {
+    Error::Malformed { format: probe.format, detail: "no frame".to_owned() }
+}
+
+/// Charges the time since the last look to a stage.
+struct Clock {
+    last: Instant,
+    timings: Timings,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self { last: Instant::now(), timings: Timings::default() }
+    }
+
+    fn lap(&mut self, stage: impl FnOnce(&mut Timings) -> &mut Duration) {
+        let now = Instant::now();
+        *stage(&mut self.timings) += now - self.last;
+        self.last = now;
+    }
+}
+
+#[cfg(test)]
+mod tests;
