@@ -1,0 +1,163 @@
+//! From a stranger's bytes to upright 8-bit sRGB pixels, in memory-safe Rust.
+//!
+//! The law: the probe has passed the limits before anything here allocates; what a decoder then delivers must have the
+//! size that was probed. Order: decode, colour, orientation. The deadline is checked between stages and frames; a
+//! decoder cannot be stopped within one.
+
+mod avif;
+mod canvas;
+mod colour;
+mod gif;
+mod hdr;
+pub(crate) mod header;
+mod isobmff;
+mod jpeg;
+mod orient;
+mod png;
+mod raster;
+pub(crate) mod strip;
+mod svg;
+mod webp;
+mod yuv;
+
+use std::time::{Duration, Instant};
+
+use header::Header;
+pub(crate) use orient::swaps;
+
+use super::{Error, Limits, Probe, check};
+use crate::format::ImageFormat;
+
+/// Decoded pixels: interleaved 8-bit sRGB, rows from the top, upright.
+///
+/// `pixels.len() == width * height * channels()`. A picture whose alpha is 255 everywhere has `alpha == false`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Four channels, the last straight (not premultiplied) alpha; three otherwise.
+    pub alpha: bool,
+    /// The samples.
+    pub pixels: Vec<u8>,
+}
+
+impl Picture {
+    /// Samples of one pixel: 3, or 4 with alpha.
+    pub fn channels(&self) -> usize {
+        if self.alpha { 4 } else { 3 }
+    }
+
+    /// Drops an alpha channel that is 255 everywhere: three channels cost less in every later stage.
+    pub(crate) fn without_opaque_alpha(mut self) -> Self {
+        if self.alpha && self.pixels.chunks_exact(4).all(|pixel| pixel[3] == 255) {
+            let count = self.pixels.len() / 4;
+            for at in 0..count {
+                self.pixels.copy_within(at * 4..at * 4 + 3, at * 3);
+            }
+            self.pixels.truncate(count * 3);
+            self.alpha = false;
+        }
+        self
+    }
+
+    fn into_rgba(self) -> Vec<u8> {
+        if self.alpha {
+            return self.pixels;
+        }
+        self.pixels.chunks_exact(3).flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 255]).collect()
+    }
+}
+
+/// What the header of a source says, before limits on size are asked.
+pub(crate) fn header(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Header, Error> {
+    match format {
+        ImageFormat::Jpeg => jpeg::header(bytes, limits),
+        ImageFormat::Png => png::header(bytes, limits),
+        ImageFormat::Gif => gif::header(bytes, limits),
+        ImageFormat::Webp => webp::header(bytes, limits),
+        ImageFormat::Avif => avif::header(bytes, limits),
+        ImageFormat::Bmp | ImageFormat::Tiff | ImageFormat::Ico => raster::header(bytes, format, limits),
+        ImageFormat::Svg => svg::header(bytes, limits),
+    }
+}
+
+/// Decodes a still picture, or the first frame or primary picture of what has several.
+pub(crate) fn decode(bytes: &[u8], probe: &Probe, limits: &Limits, deadline: Instant) -> Result<Picture, Error> {
+    check(deadline)?;
+    let raw = match probe.format {
+        ImageFormat::Jpeg => jpeg::decode(bytes, limits)?,
+        ImageFormat::Png => png::decode(bytes, limits)?,
+        ImageFormat::Webp => webp::decode(bytes, limits)?,
+        ImageFormat::Avif => avif::decode(bytes)?,
+        format @ (ImageFormat::Bmp | ImageFormat::Tiff | ImageFormat::Ico) => raster::decode(bytes, format, limits)?,
+        ImageFormat::Gif => return first_frame(bytes, probe, limits, deadline),
+        ImageFormat::Svg => return decode_svg(bytes, probe.width, probe.height, limits),
+    };
+    let stored = stored_size(probe);
+    if (raw.width, raw.height) != stored {
+        let detail = format!("decoded as {} x {}, not {} x {}", raw.width, raw.height, stored.0, stored.1);
+        return Err(Error::Malformed { format: probe.format, detail });
+    }
+    check(deadline)?;
+    let picture = raw.into_picture();
+    check(deadline)?;
+    Ok(orient::upright(picture, probe.orientation))
+}
+
+/// Draws an SVG at exactly this size.
+pub(crate) fn decode_svg(bytes: &[u8], width: u32, height: u32, limits: &Limits) -> Result<Picture, Error> {
+    if limits.allow_svg { svg::draw(bytes, width, height, limits) } else { Err(Error::SvgRefused) }
+}
+
+/// Streams every frame of an animation as a whole canvas with the time it is shown; returns how often it plays, 0 for
+/// ever. A still picture is one frame, shown for no time.
+pub(crate) fn frames(
+    bytes: &[u8],
+    probe: &Probe,
+    limits: &Limits,
+    deadline: Instant,
+    each: &mut dyn FnMut(Picture, Duration) -> Result<(), Error>,
+) -> Result<u32, Error> {
+    if probe.frames <= 1 {
+        each(decode(bytes, probe, limits, deadline)?, Duration::ZERO)?;
+        return Ok(1);
+    }
+    let header = header(bytes, probe.format, limits)?;
+    let mut upright = |picture: Picture, delay| {
+        each(orient::upright(picture, probe.orientation), delay)?;
+        check(deadline)
+    };
+    match probe.format {
+        ImageFormat::Gif => gif::frames(bytes, &header, limits, deadline, &mut upright)?,
+        ImageFormat::Png => png::frames(bytes, &header, limits, deadline, &mut upright)?,
+        ImageFormat::Webp => webp::frames(bytes, &header, limits, deadline, &mut upright)?,
+        format => return Err(Error::Unsupported { format, detail: "several frames".to_owned() }),
+    }
+    Ok(header.plays)
+}
+
+/// How often an animation plays, 0 for ever: known from the blocks, before the first frame is decoded.
+pub(crate) fn plays(bytes: &[u8], probe: &Probe, limits: &Limits) -> Result<u32, Error> {
+    Ok(header(bytes, probe.format, limits)?.plays)
+}
+
+/// GIF has no other way to a picture than drawing its first frame.
+fn first_frame(bytes: &[u8], probe: &Probe, limits: &Limits, deadline: Instant) -> Result<Picture, Error> {
+    let header = Header { frames: 1, ..Header::still(probe.width, probe.height, probe.has_alpha) };
+    let mut first = None;
+    gif::frames(bytes, &header, limits, deadline, &mut |picture, _| {
+        first = Some(picture);
+        Ok(())
+    })?;
+    first.ok_or_else(|| Error::Malformed { format: probe.format, detail: "no frame".to_owned() })
+}
+
+/// Size before orientation.
+fn stored_size(probe: &Probe) -> (u32, u32) {
+    if swaps(probe.orientation) { (probe.height, probe.width) } else { (probe.width, probe.height) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,362 @@
+//! Colour: whatever a decoder delivers becomes 8-bit sRGB here, and nowhere else.
+//!
+//! The law: **colours are converted at the depth they were decoded at** and reduced to 8 bits last, by rounding. A profile
+//! that cannot be used is ignored (browsers do the same), and a profile that *is* sRGB costs one test, not a conversion.
+
+use moxcms::{
+    Chromaticity, CicpColorPrimaries, CicpProfile, ColorPrimaries, ColorProfile, DataColorSpace, Layout,
+    MatrixCoefficients, ToneReprCurve, TransferCharacteristics, TransformExecutor, TransformOptions, XyY,
+};
+
+use super::Picture;
+use super::hdr::{self, Transfer};
+
+/// Samples as decoded, interleaved.
+#[derive(Clone, Debug)]
+pub(crate) enum Samples {
+    /// 0 to 255.
+    Eight(Vec<u8>),
+    /// 0 to 65535.
+    Sixteen(Vec<u16>),
+}
+
+/// What the samples of one pixel are. Alpha is straight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Channels {
+    Grey,
+    GreyAlpha,
+    Rgb,
+    Rgba,
+    /// Ink coverage: 0 is paper.
+    Cmyk,
+}
+
+impl Channels {
+    pub(crate) const fn count(self) -> usize {
+        match self {
+            Self::Grey => 1,
+            Self::GreyAlpha => 2,
+            Self::Rgb => 3,
+            Self::Rgba | Self::Cmyk => 4,
+        }
+    }
+}
+
+/// What the samples mean.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Space {
+    /// sRGB, also for everything that says nothing.
+    Srgb,
+    /// An ICC profile.
+    Icc(Vec<u8>),
+    /// Code points of ITU-T H.273: primaries and transfer characteristics.
+    Cicp { primaries: u8, transfer: u8 },
+    /// A power law (decoding exponent), with white, red, green, blue chromaticities when they are known.
+    Power { exponent: f32, chromaticities: Option<[(f32, f32); 4]> },
+}
+
+/// A decoded picture before colour conversion.
+#[derive(Clone, Debug)]
+pub(crate) struct Raw {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) channels: Channels,
+    pub(crate) samples: Samples,
+    pub(crate) space: Space,
+}
+
+impl Raw {
+    /// Converts to 8-bit sRGB.
+    pub(crate) fn into_picture(self) -> Picture {
+        let Self { width, height, channels, samples, space } = self;
+        let (samples, channels) = match convert(&samples, channels, &space) {
+            Some(converted) => converted,
+            None => plain(samples, channels),
+        };
+        let bytes = match samples {
+            Samples::Eight(bytes) => bytes,
+            Samples::Sixteen(words) => words.into_iter().map(to_eight).collect(),
+        };
+        let (pixels, alpha) = match channels {
+            Channels::Rgb => (bytes, false),
+            Channels::Rgba => (bytes, true),
+            Channels::Grey => (bytes.iter().flat_map(|v| [*v; 3]).collect(), false),
+            Channels::GreyAlpha => (bytes.chunks_exact(2).flat_map(|p| [p[0], p[0], p[0], p[1]]).collect(), true),
+            // `plain` and `convert` leave no ink.
+            Channels::Cmyk => (Vec::new(), false),
+        };
+        Picture { width, height, alpha, pixels }.without_opaque_alpha()
+    }
+}
+
+/// 16 bits to 8, rounded to nearest: 65535 / 255 is 257.
+fn to_eight(value: u16) -> u8 {
+    ((u32::from(value) + 128) / 257) as u8
+}
+
+/// The conversion that needs no profile: everything is sRGB already, save ink.
+fn plain(samples: Samples, channels: Channels) -> (Samples, Channels) {
+    if channels != Channels::Cmyk {
+        return (samples, channels);
+    }
+    let bytes = match samples {
+        Samples::Eight(bytes) => bytes,
+        Samples::Sixteen(words) => words.into_iter().map(to_eight).collect(),
+    };
+    // Without a profile: light that passes each ink and then black, as every viewer without colour management does.
+    let pass = |ink: u8, black: u8| ((u32::from(255 - ink) * u32::from(255 - black) + 127) / 255) as u8;
+    let rgb = bytes.chunks_exact(4).flat_map(|p| [pass(p[0], p[3]), pass(p[1], p[3]), pass(p[2], p[3])]).collect();
+    (Samples::Eight(rgb), Channels::Rgb)
+}
+
+/// Converts to sRGB; `None` when there is nothing to convert or no way to.
+fn convert(samples: &Samples, channels: Channels, space: &Space) -> Option<(Samples, Channels)> {
+    if let Space::Cicp { primaries, transfer } = space
+        && let Some(transfer) = Transfer::of(*transfer)
+    {
+        return hdr::to_srgb(samples, channels, *primaries, transfer);
+    }
+    let profile = profile_of(space, channels)?;
+    // Grey samples under an RGB description are three equal channels; RGB samples under a grey one mean nothing.
+    match (profile.color_space, channels) {
+        (DataColorSpace::Gray, Channels::Grey | Channels::GreyAlpha)
+        | (DataColorSpace::Rgb, Channels::Rgb | Channels::Rgba)
+        | (DataColorSpace::Cmyk, Channels::Cmyk) => apply(samples, channels, &profile),
+        (DataColorSpace::Rgb, Channels::Grey | Channels::GreyAlpha) => {
+            let (samples, channels) = widen(samples, channels);
+            apply(&samples, channels, &profile)
+        }
+        (found, _) => {
+            tracing::debug!(?found, ?channels, "colour profile does not fit the samples; ignored");
+            None
+        }
+    }
+}
+
+fn profile_of(space: &Space, channels: Channels) -> Option<ColorProfile> {
+    match space {
+        Space::Srgb => None,
+        Space::Icc(bytes) => match ColorProfile::new_from_slice(bytes) {
+            Ok(profile) => Some(profile),
+            Err(error) => {
+                tracing::debug!(%error, "unreadable colour profile; ignored");
+                None
+            }
+        },
+        Space::Cicp { primaries, transfer } => {
+            // The camera curves of BT.709, 601 and 2020 are shown by the display's own curve, which for us is sRGB's:
+            // what every viewer of such stills does.
+            let transfer = match transfer {
+                1 | 2 | 6 | 14 | 15 => 13,
+                other => *other,
+            };
+            if matches!(primaries, 1 | 2) && transfer == 13 {
+                return None;
+            }
+            Some(ColorProfile::new_from_cicp(CicpProfile {
+                color_primaries: CicpColorPrimaries::try_from(if *primaries == 2 { 1 } else { *primaries }).ok()?,
+                transfer_characteristics: TransferCharacteristics::try_from(transfer).ok()?,
+                matrix_coefficients: MatrixCoefficients::Identity,
+                full_range: true,
+            }))
+        }
+        Space::Power { exponent, chromaticities } => {
+            let curve = ToneReprCurve::Parametric(vec![*exponent]);
+            if matches!(channels, Channels::Grey | Channels::GreyAlpha) {
+                return Some(ColorProfile::new_gray_with_gamma(*exponent));
+            }
+            let mut profile = ColorProfile::new_srgb();
+            profile.cicp = None;
+            profile.red_trc = Some(curve.clone());
+            profile.green_trc = Some(curve.clone());
+            profile.blue_trc = Some(curve);
+            if let Some([white, red, green, blue]) = chromaticities {
+                let at = |(x, y): &(f32, f32)| Chromaticity { x: *x, y: *y };
+                let white = XyY { x: f64::from(white.0), y: f64::from(white.1), yb: 1.0 };
+                profile
+                    .update_rgb_colorimetry(white, ColorPrimaries { red: at(red), green: at(green), blue: at(blue) });
+            }
+            Some(profile)
+        }
+    }
+}
+
+fn widen(samples: &Samples, channels: Channels) -> (Samples, Channels) {
+    fn spread<T: Copy>(values: &[T], alpha: bool) -> Vec<T> {
+        if alpha {
+            values.chunks_exact(2).flat_map(|p| [p[0], p[0], p[0], p[1]]).collect()
+        } else {
+            values.iter().flat_map(|v| [*v; 3]).collect()
+        }
+    }
+    let alpha = channels == Channels::GreyAlpha;
+    let samples = match samples {
+        Samples::Eight(values) => Samples::Eight(spread(values, alpha)),
+        Samples::Sixteen(values) => Samples::Sixteen(spread(values, alpha)),
+    };
+    (samples, if alpha { Channels::Rgba } else { Channels::Rgb })
+}
+
+fn apply(samples: &Samples, channels: Channels, profile: &ColorProfile) -> Option<(Samples, Channels)> {
+    let (from, to, out) = match channels {
+        Channels::Grey => (Layout::Gray, Layout::Rgb, Channels::Rgb),
+        Channels::GreyAlpha => (Layout::GrayAlpha, Layout::Rgba, Channels::Rgba),
+        Channels::Rgb => (Layout::Rgb, Layout::Rgb, Channels::Rgb),
+        Channels::Rgba => (Layout::Rgba, Layout::Rgba, Channels::Rgba),
+        Channels::Cmyk => (Layout::Rgba, Layout::Rgb, Channels::Rgb),
+    };
+    let srgb = ColorProfile::new_srgb();
+    let options = TransformOptions { rendering_intent: profile.rendering_intent, ..TransformOptions::default() };
+    if channels != Channels::Cmyk {
+        let test = profile.create_transform_8bit(from, &srgb, to, options).ok()?;
+        if is_identity(test.as_ref(), channels, out) {
+            return None;
+        }
+        if let Samples::Eight(values) = samples {
+            return Some((Samples::Eight(run(test.as_ref(), values, channels, out)?), out));
+        }
+    }
+    match samples {
+        Samples::Eight(values) => {
+            let transform = profile.create_transform_8bit(from, &srgb, to, options).ok()?;
+            Some((Samples::Eight(run(transform.as_ref(), values, channels, out)?), out))
+        }
+        Samples::Sixteen(values) => {
+            let transform = profile.create_transform_16bit(from, &srgb, to, options).ok()?;
+            Some((Samples::Sixteen(run(transform.as_ref(), values, channels, out)?), out))
+        }
+    }
+}
+
+fn run<T: Copy + Default>(
+    transform: &dyn TransformExecutor<T>,
+    values: &[T],
+    from: Channels,
+    to: Channels,
+) -> Option<Vec<T>> {
+    // Slices of a bounded size: the engine may buffer what it is given.
+    const PIXELS: usize = 1 << 16;
+    let mut output = vec![T::default(); values.len() / from.count() * to.count()];
+    let pairs = values.chunks(PIXELS * from.count()).zip(output.chunks_mut(PIXELS * to.count()));
+    for (source, target) in pairs {
+        if let Err(error) = transform.transform(source, target) {
+            tracing::debug!(%error, "colour conversion failed; profile ignored");
+            return None;
+        }
+    }
+    Some(output)
+}
+
+/// Whether a transform to sRGB changes no colour by more than one step: then the profile is sRGB under some name.
+fn is_identity(transform: &dyn TransformExecutor<u8>, from: Channels, to: Channels) -> bool {
+    let mut source = Vec::new();
+    let mut expected = Vec::new();
+    let mut push = |rgb: [u8; 3]| match from {
+        Channels::Grey | Channels::GreyAlpha if rgb[0] != rgb[1] || rgb[1] != rgb[2] => {}
+        Channels::Grey | Channels::GreyAlpha => {
+            source.extend(std::iter::repeat_n(rgb[0], 1));
+            expected.extend(rgb);
+            if from == Channels::GreyAlpha {
+                source.push(255);
+                expected.push(255);
+            }
+        }
+        Channels::Rgb | Channels::Rgba | Channels::Cmyk => {
+            source.extend(rgb);
+            expected.extend(rgb);
+            if from != Channels::Rgb {
+                source.push(255);
+                expected.push(255);
+            }
+        }
+    };
+    let steps = || (0..=255u8).step_by(51);
+    for red in steps() {
+        for green in steps() {
+            for blue in steps() {
+                push([red, green, blue]);
+            }
+        }
+    }
+    for grey in 0..=255 {
+        push([grey; 3]);
+    }
+    let mut output = vec![0; source.len() / from.count() * to.count()];
+    transform.transform(&source, &mut output).is_ok()
+        && output.iter().zip(&expected).all(|(got, want)| got.abs_diff(*want) <= 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(channels: Channels, samples: Samples, space: Space) -> Picture {
+        let count = match &samples {
+            Samples::Eight(values) => values.len(),
+            Samples::Sixteen(values) => values.len(),
+        };
+        let width = (count / channels.count()) as u32;
+        Raw { width, height: 1, channels, samples, space }.into_picture()
+    }
+
+    fn close(got: &[u8], want: &[u8], tolerance: u8) -> bool {
+        got.len() == want.len() && got.iter().zip(want).all(|(a, b)| a.abs_diff(*b) <= tolerance)
+    }
+
+    #[test]
+    fn sixteen_bits_round_to_nearest() {
+        let got = picture(Channels::Rgb, Samples::Sixteen(vec![0, 128, 129, 385, 386, 65_535]), Space::Srgb);
+        assert_eq!(got.pixels, [0, 0, 1, 1, 2, 255]);
+    }
+
+    #[test]
+    fn grey_becomes_three_channels_and_full_alpha_is_dropped() {
+        let got = picture(Channels::GreyAlpha, Samples::Eight(vec![7, 255, 9, 255]), Space::Srgb);
+        assert!(!got.alpha);
+        assert_eq!(got.pixels, [7, 7, 7, 9, 9, 9]);
+        let got = picture(Channels::GreyAlpha, Samples::Eight(vec![7, 255, 9, 254]), Space::Srgb);
+        assert!(got.alpha);
+        assert_eq!(got.pixels, [7, 7, 7, 255, 9, 9, 9, 254]);
+    }
+
+    #[test]
+    fn ink_without_a_profile_is_paper_less_ink() {
+        let got = picture(Channels::Cmyk, Samples::Eight(vec![0, 0, 0, 0, 255, 0, 0, 0, 0, 0, 0, 255]), Space::Srgb);
+        assert_eq!(got.pixels, [255, 255, 255, 0, 255, 255, 0, 0, 0]);
+    }
+
+    #[test]
+    fn display_p3_comes_out_as_srgb_within_two_steps() {
+        let icc = ColorProfile::new_display_p3().encode().expect("a profile");
+        // Values computed from the published matrices: P3 (200, 100, 50) and a grey, which no primaries change.
+        let source = vec![200, 100, 50, 128, 128, 128];
+        let want = [214, 96, 34, 128, 128, 128];
+        let eight = picture(Channels::Rgb, Samples::Eight(source.clone()), Space::Icc(icc.clone()));
+        assert!(close(&eight.pixels, &want, 2), "{:?}", eight.pixels);
+        let wide = source.iter().map(|v| u16::from(*v) * 257).collect();
+        let sixteen = picture(Channels::Rgb, Samples::Sixteen(wide), Space::Icc(icc));
+        assert!(close(&sixteen.pixels, &want, 2), "{:?}", sixteen.pixels);
+        let cicp = picture(Channels::Rgb, Samples::Eight(source), Space::Cicp { primaries: 12, transfer: 13 });
+        assert!(close(&cicp.pixels, &want, 2), "{:?}", cicp.pixels);
+    }
+
+    #[test]
+    fn an_srgb_profile_changes_nothing_and_a_broken_one_is_ignored() {
+        let icc = ColorProfile::new_srgb().encode().expect("a profile");
+        let source: Vec<u8> = (0..=254).collect();
+        for profile in [icc, b"not a profile".to_vec(), Vec::new()] {
+            let got = picture(Channels::Rgb, Samples::Eight(source.clone()), Space::Icc(profile));
+            assert_eq!(got.pixels, source);
+        }
+    }
+
+    #[test]
+    fn a_linear_picture_gets_the_srgb_curve() {
+        let space = || Space::Power { exponent: 1.0, chromaticities: None };
+        // Half the light is 188 of 255 in sRGB.
+        let got = picture(Channels::Rgb, Samples::Sixteen(vec![32_768; 3]), space());
+        assert!(close(&got.pixels, &[188; 3], 1), "{:?}", got.pixels);
+        let got = picture(Channels::Grey, Samples::Eight(vec![128]), space());
+        assert!(close(&got.pixels, &[188; 3], 1), "{:?}", got.pixels);
+    }
+}

@@ -1,0 +1,37 @@
+//! What a format's header reader reports, and the comparison with a limit.
+
+use image::metadata::Orientation;
+
+use crate::imaging::Error;
+
+/// Facts of a header, before orientation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// Stored width in pixels.
+    pub(crate) width: u32,
+    /// Stored height in pixels.
+    pub(crate) height: u32,
+    /// What turns the stored picture upright.
+    pub(crate) orientation: Orientation,
+    /// Whether any pixel may be transparent.
+    pub(crate) alpha: bool,
+    /// 1 for a still picture.
+    pub(crate) frames: u32,
+    /// How often an animation plays; 0 for ever.
+    pub(crate) plays: u32,
+    /// Bytes a pixel that the decoder holds at its peak, its output included.
+    pub(crate) working: u32,
+}
+
+impl Header {
+    /// An upright still picture of 8-bit samples decoded in place.
+    pub(crate) const fn still(width: u32, height: u32, alpha: bool) -> Self {
+        let working = if alpha { 4 } else { 3 };
+        Self { width, height, orientation: Orientation::NoTransforms, alpha, frames: 1, plays: 1, working }
+    }
+}
+
+/// `value` against a limit that may be reached but not passed.
+pub(crate) const fn within(what: &'static str, value: u64, limit: u64) -> Result<(), Error> {
+    if value > limit { Err(Error::LimitExceeded { what, value, limit }) } else { Ok(()) }
+}

@@ -1,0 +1,238 @@
+//! SVG, where the operator allows it: drawn by resvg at the size that is asked for.
+//!
+//! The law: **a drawing reaches nothing outside itself** (no file, no network, no other SVG; pictures only as data URLs,
+//! judged like any source), and its cost is weighed before it is drawn: expanded elements, depth, effects times pixels.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use resvg::tiny_skia::{Pixmap, Transform};
+use resvg::usvg::roxmltree::{Document, Node, ParsingOptions};
+use resvg::usvg::{self, ImageHrefResolver, ImageKind, Options, Tree};
+
+use super::Picture;
+use super::header::{Header, within};
+use crate::format::ImageFormat;
+use crate::imaging::{Error, Limits};
+
+/// Bytes of text; larger drawings take seconds to parse.
+const MAX_BYTES: u64 = 4_000_000;
+/// XML nodes as written.
+const MAX_NODES: u32 = 200_000;
+/// Elements after every reference (`use`, masks, patterns, …) is followed.
+const MAX_WEIGHT: u64 = 200_000;
+/// Nesting, references followed; drawing recurses.
+const MAX_DEPTH: u32 = 256;
+/// Elements that need a layer of their own, times pixels drawn.
+const MAX_EFFECT_PIXELS: u64 = 2_000_000_000;
+/// The drawing recurses deeper than a worker's stack allows.
+const STACK: usize = 64 << 20;
+/// Effects whose cost grows with their parameters and not with the picture.
+const COSTLY: [&str; 3] = ["feTurbulence", "feMorphology", "feConvolveMatrix"];
+
+fn malformed(detail: impl ToString) -> Error {
+    Error::Malformed { format: ImageFormat::Svg, detail: detail.to_string() }
+}
+
+fn unsupported(detail: impl ToString) -> Error {
+    Error::Unsupported { format: ImageFormat::Svg, detail: detail.to_string() }
+}
+
+/// Size in pixels, from the root's attributes as usvg reads them.
+pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
+    let size = on_a_deep_stack(|| Ok(parse(bytes, limits)?.0.size().to_int_size()))?;
+    // Layers of effects beside the canvas and the picture.
+    Ok(Header { working: 24, ..Header::still(size.width(), size.height(), true) })
+}
+
+/// Draws at exactly this size, aspect not kept: the caller has computed it.
+pub(crate) fn draw(bytes: &[u8], width: u32, height: u32, limits: &Limits) -> Result<Picture, Error> {
+    within("pixels", u64::from(width) * u64::from(height), limits.max_pixels)?;
+    let pixmap = on_a_deep_stack(|| {
+        let (tree, effects) = parse(bytes, limits)?;
+        within("SVG effects", effects.saturating_mul(u64::from(width) * u64::from(height)), MAX_EFFECT_PIXELS)?;
+        let mut pixmap = Pixmap::new(width, height).ok_or_else(|| malformed("an empty size"))?;
+        let size = tree.size();
+        let scale = Transform::from_scale(width as f32 / size.width(), height as f32 / size.height());
+        resvg::render(&tree, scale, &mut pixmap.as_mut());
+        Ok(pixmap)
+    })?;
+    let pixels = pixmap.pixels().iter().flat_map(|pixel| {
+        let pixel = pixel.demultiply();
+        [pixel.red(), pixel.green(), pixel.blue(), pixel.alpha()]
+    });
+    Ok(Picture { width, height, alpha: true, pixels: pixels.collect() }.without_opaque_alpha())
+}
+
+/// Runs `work` on a thread with a large stack; a panic there is a malformed drawing.
+fn on_a_deep_stack<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("pixgate-svg".to_owned()).stack_size(STACK);
+        let handle = thread.spawn_scoped(scope, work).map_err(|error| malformed(format!("no thread: {error}")))?;
+        handle.join().unwrap_or_else(|_| Err(Error::Panicked))
+    })
+}
+
+/// The drawing, and how many of its elements need a layer.
+fn parse(bytes: &[u8], limits: &Limits) -> Result<(Tree, u64), Error> {
+    within("SVG bytes", bytes.len() as u64, MAX_BYTES)?;
+    let text = std::str::from_utf8(bytes).map_err(|_| malformed("not UTF-8"))?;
+    // DTDs are common in exported drawings; roxmltree bounds entity expansion and resolves no external entity.
+    let options = ParsingOptions { allow_dtd: true, nodes_limit: MAX_NODES, ..ParsingOptions::default() };
+    let document = Document::parse_with_options(text, options).map_err(malformed)?;
+    let mut scale = Scale::new(&document);
+    within("SVG elements", scale.weigh(document.root_element(), 0)?, MAX_WEIGHT)?;
+    let effects = scale.effects;
+    let budget = AtomicU64::new(limits.max_pixels / 4);
+    let inner = limits.clone();
+    let options = Options {
+        image_href_resolver: ImageHrefResolver {
+            resolve_data: Box::new(move |_, data, _| embedded(&data, &inner, &budget)),
+            resolve_string: Box::new(|_, _| None),
+        },
+        fontdb: fonts(),
+        ..Options::default()
+    };
+    let tree = Tree::from_xmltree(&document, &options).map_err(malformed)?;
+    Ok((tree, effects))
+}
+
+/// A picture in a data URL: only raster formats resvg draws, and only what passes our own probe, within one budget.
+fn embedded(data: &Arc<Vec<u8>>, limits: &Limits, budget: &AtomicU64) -> Option<ImageKind> {
+    let limits = Limits { allow_svg: false, ..limits.clone() };
+    let probe = crate::imaging::probe(data, &limits).ok()?;
+    let pixels = u64::from(probe.width) * u64::from(probe.height);
+    budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(pixels)).ok()?;
+    let data = Arc::clone(data);
+    match probe.format {
+        ImageFormat::Jpeg => Some(ImageKind::JPEG(data)),
+        ImageFormat::Png => Some(ImageKind::PNG(data)),
+        ImageFormat::Gif => Some(ImageKind::GIF(data)),
+        ImageFormat::Webp => Some(ImageKind::WEBP(data)),
+        _ => None,
+    }
+}
+
+/// The machine's fonts, read once.
+fn fonts() -> Arc<usvg::fontdb::Database> {
+    static FONTS: OnceLock<Arc<usvg::fontdb::Database>> = OnceLock::new();
+    let load = || {
+        let mut fonts = usvg::fontdb::Database::new();
+        fonts.load_system_fonts();
+        Arc::new(fonts)
+    };
+    Arc::clone(FONTS.get_or_init(load))
+}
+
+/// Weighs a drawing with its references followed, each element once.
+struct Scale<'a> {
+    by_id: HashMap<&'a str, Node<'a, 'a>>,
+    known: HashMap<usize, u64>,
+    effects: u64,
+}
+
+impl<'a> Scale<'a> {
+    fn new(document: &'a Document<'a>) -> Self {
+        let nodes = document.descendants().filter(|node| node.is_element());
+        let by_id = nodes.filter_map(|node| Some((node.attribute("id")?, node))).collect();
+        Self { by_id, known: HashMap::new(), effects: 0 }
+    }
+
+    fn weigh(&mut self, node: Node<'a, 'a>, depth: u32) -> Result<u64, Error> {
+        within("SVG depth", u64::from(depth), u64::from(MAX_DEPTH))?;
+        let key = node.id().get_usize();
+        if let Some(weight) = self.known.get(&key) {
+            return Ok(*weight);
+        }
+        if COSTLY.contains(&node.tag_name().name()) {
+            return Err(unsupported(format!("the effect {}", node.tag_name().name())));
+        }
+        // Within its own expansion an element weighs nothing: cycles end, and usvg breaks them too.
+        self.known.insert(key, 0);
+        let mut weight = 1u64;
+        for child in node.children().filter(Node::is_element) {
+            weight = weight.saturating_add(self.weigh(child, depth + 1)?);
+        }
+        for attribute in node.attributes() {
+            self.effects += u64::from(matches!(attribute.name(), "filter" | "mask" | "clip-path" | "opacity" | "style"));
+            for id in references(attribute.value()) {
+                if let Some(target) = self.by_id.get(id).copied() {
+                    weight = weight.saturating_add(self.weigh(target, depth + 1)?);
+                }
+            }
+        }
+        self.known.insert(key, weight);
+        Ok(weight)
+    }
+}
+
+/// `#id` and `url(#id)` in an attribute.
+fn references(value: &str) -> impl Iterator<Item = &str> {
+    value.split('#').skip(1).map(|rest| rest.split([')', '"', '\'', ' ', ';']).next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits { allow_svg: true, ..Limits::default() }
+    }
+
+    fn svg(body: &str) -> Vec<u8> {
+        format!("<svg xmlns='http://www.w3.org/2000/svg' xmlns:xlink='http://www.w3.org/1999/xlink' width='8' height='4'>{body}</svg>").into_bytes()
+    }
+
+    #[test]
+    fn drawn_at_the_size_asked_for() {
+        let red = svg("<rect width='4' height='4' fill='red'/>");
+        let header = header(&red, &limits()).expect("a size");
+        assert_eq!((header.width, header.height), (8, 4));
+        let picture = draw(&red, 16, 8, &limits()).expect("drawn");
+        assert!(picture.alpha);
+        assert_eq!(picture.pixels[..4], [255, 0, 0, 255]);
+        assert_eq!(picture.pixels[15 * 4..16 * 4], [0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn nothing_outside_is_reached() {
+        let file = std::env::temp_dir().join("pixgate-svg-test.png");
+        let mut png = Vec::new();
+        let encoder = image::codecs::png::PngEncoder::new(&mut png);
+        image::ImageEncoder::write_image(encoder, &[255, 0, 0], 1, 1, image::ExtendedColorType::Rgb8).expect("a PNG");
+        std::fs::write(&file, &png).expect("written");
+        let path = file.display();
+        for href in [format!("{path}"), format!("file://{path}")] {
+            let drawing = svg(&format!("<image xlink:href='{href}' width='8' height='4'/>"));
+            let picture = draw(&drawing, 8, 4, &limits()).expect("drawn");
+            assert!(picture.pixels.iter().all(|value| *value == 0), "{href}");
+        }
+        use base64::Engine as _;
+        let data = base64::engine::general_purpose::STANDARD.encode(&png);
+        let drawing = svg(&format!("<image xlink:href='data:image/png;base64,{data}' width='8' height='8'/>"));
+        let picture = draw(&drawing, 8, 4, &limits()).expect("drawn");
+        assert!(picture.pixels.chunks_exact(4).any(|pixel| pixel[0] == 255), "a data URL is drawn");
+    }
+
+    #[test]
+    fn bombs_are_weighed_before_they_are_drawn() {
+        let doubling = |count: usize| {
+            let uses = |at: usize| format!("<g id='g{at}'><use xlink:href='#g{0}'/><use xlink:href='#g{0}'/></g>", at + 1);
+            (0..count).map(uses).collect::<String>() + &format!("<g id='g{count}'><rect width='1' height='1'/></g>")
+        };
+        assert!(draw(&svg(&doubling(5)), 8, 4, &limits()).is_ok());
+        let refused = draw(&svg(&doubling(40)), 8, 4, &limits());
+        assert!(matches!(refused, Err(Error::LimitExceeded { what: "SVG elements", .. })), "{refused:?}");
+        let deep = "<g>".repeat(5000) + &"</g>".repeat(5000);
+        let refused = draw(&svg(&deep), 8, 4, &limits());
+        assert!(matches!(refused, Err(Error::LimitExceeded { what: "SVG depth", .. })), "{refused:?}");
+        let noise = "<filter id='f'><feTurbulence numOctaves='999999999'/></filter><rect filter='url(#f)' width='8' height='4'/>";
+        assert!(matches!(draw(&svg(noise), 8, 4, &limits()), Err(Error::Unsupported { .. })));
+        let laughs = "<!DOCTYPE svg [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;'><!ENTITY c '&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;'><!ENTITY d '&c;&c;&c;&c;&c;&c;&c;&c;&c;&c;'>]><svg xmlns='http://www.w3.org/2000/svg' width='1' height='1'><text>&d;</text></svg>";
+        // Bounded by the parser; what matters is that it ends.
+        let _ = draw(laughs.as_bytes(), 1, 1, &limits());
+        let cycle = svg("<g id='a'><use xlink:href='#b'/></g><g id='b'><use xlink:href='#a'/></g>");
+        assert!(draw(&cycle, 8, 4, &limits()).is_ok());
+    }
+}

@@ -1,0 +1,364 @@
+//! Bytes of a picture in, bytes of another out: what a source is ([`probe`]), a variant of it ([`render`]), its placeholder.
+//!
+//! The law: **everything about a source that could cost memory or time is judged from its header before it is decoded**,
+//! and every stage is named, in order, in [`render`]. Decoders are memory-safe Rust; C sees only pixels of our own.
+//! All functions here block; `schedule` runs them on their own threads and catches what panics.
+
+pub mod codec;
+pub(crate) mod decode;
+pub mod placeholder;
+mod probe;
+mod resize;
+
+use std::time::{Duration, Instant};
+
+pub use codec::avif::AvifEngine;
+use codec::webp::AnimationEncoder;
+pub use decode::Picture;
+use decode::strip;
+pub use image::metadata::Orientation;
+pub use placeholder::PlaceholderSet;
+pub use probe::probe;
+
+use crate::format::ImageFormat;
+use crate::variant::{Geometry, Output, SourceShape, Transform};
+
+/// What a source may be at most; beyond it, it is refused from its header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Pixels of one frame.
+    pub max_pixels: u64,
+    /// Longest edge in pixels.
+    pub max_edge: u32,
+    /// Frames of an animation.
+    pub max_frames: u32,
+    /// Frames times pixels of an animation.
+    pub max_frame_pixels: u64,
+    /// Bytes of colour profile, EXIF and text together, after inflating.
+    pub max_metadata_bytes: usize,
+    /// Whether SVG is drawn; refused otherwise.
+    pub allow_svg: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_pixels: 100_000_000,
+            max_edge: 65_535,
+            max_frames: 500,
+            max_frame_pixels: 400_000_000,
+            max_metadata_bytes: 8_000_000,
+            allow_svg: false,
+        }
+    }
+}
+
+/// Settings of the whole room.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// What a source may be at most.
+    pub limits: Limits,
+    /// Which encoder writes AVIF.
+    pub avif_engine: AvifEngine,
+}
+
+/// What the header of a source tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Recognised from the bytes.
+    pub format: ImageFormat,
+    /// Width in pixels, after orientation.
+    pub width: u32,
+    /// Height in pixels, after orientation.
+    pub height: u32,
+    /// What turns the stored picture upright.
+    pub orientation: Orientation,
+    /// Whether any pixel may be transparent.
+    pub has_alpha: bool,
+    /// Frames; 1 for a still picture.
+    pub frames: u32,
+    /// Estimated peak memory of decoding and scaling, in bytes: what admission reserves.
+    pub decoded_bytes: u64,
+}
+
+impl Probe {
+    /// What a wish needs to know of this source.
+    pub fn shape(&self) -> SourceShape {
+        SourceShape {
+            format: self.format,
+            width: self.width,
+            height: self.height,
+            has_alpha: self.has_alpha,
+            animated: self.frames > 1,
+        }
+    }
+}
+
+/// One finished output.
+#[derive(Clone, Debug)]
+pub struct Rendered {
+    /// The encoded picture.
+    pub bytes: Vec<u8>,
+    /// Format of `bytes`.
+    pub format: ImageFormat,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Computed from the same decode.
+    pub placeholder: PlaceholderSet,
+    /// Where the time went.
+    pub timings: Timings,
+    /// The source's own picture was kept: it was asked for, or it was no larger than ours would have been.
+    pub original: bool,
+}
+
+/// Time spent in each stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// Decoding, orientation, colour and placeholder.
+    pub decode: Duration,
+    /// Scaling.
+    pub resize: Duration,
+    /// Encoding.
+    pub encode: Duration,
+}
+
+/// Why a picture could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No image format Pixgate reads.
+    #[error("the bytes are no image of a known format")]
+    Unrecognised,
+    /// SVG, and it is not allowed.
+    #[error("SVG is not allowed")]
+    SvgRefused,
+    /// The format's rules are broken.
+    #[error("malformed {format}: {detail}")]
+    Malformed {
+        /// What the bytes claim to be.
+        format: ImageFormat,
+        /// For the log.
+        detail: String,
+    },
+    /// Well-formed as far as known, but of a kind that is not read.
+    #[error("unsupported {format}: {detail}")]
+    Unsupported {
+        /// What the bytes claim to be.
+        format: ImageFormat,
+        /// For the log.
+        detail: String,
+    },
+    /// A limit of [`Limits`] is exceeded.
+    #[error("{what} {value} is over the limit of {limit}")]
+    LimitExceeded {
+        /// Which limit.
+        what: &'static str,
+        /// What the source has.
+        value: u64,
+        /// What it may have.
+        limit: u64,
+    },
+    /// An encoder failed on our own pixels.
+    #[error("encoding failed: {0}")]
+    Encode(String),
+    /// The time for this job ran out.
+    #[error("the deadline has passed")]
+    Deadline,
+    /// Too much work is waiting already.
+    #[error("overloaded: retry after {retry_after:?}")]
+    Overloaded {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// A decoder or encoder panicked; caught at the worker's edge.
+    #[error("a codec panicked")]
+    Panicked,
+}
+
+/// Checked between stages and frames, so that a job past its deadline ends at the next one.
+pub(crate) fn check(deadline: Instant) -> Result<(), Error> {
+    if Instant::now() >= deadline { Err(Error::Deadline) } else { Ok(()) }
+}
+
+/// Renders one output of a source. Blocks for as long as it takes; the stages are these, in this order:
+///
+/// 1. *decode* to upright 8-bit sRGB (colour and orientation included), and the placeholder from that decode;
+/// 2. *resize*, with framing and background;
+/// 3. *encode*;
+/// 4. *keep the original* where encoding again only made it larger.
+///
+/// # Errors
+///
+/// Whatever a stage reports, and `Deadline` when the time was up between two stages or frames.
+pub fn render(
+    bytes: &[u8],
+    probe: &Probe,
+    transform: &Transform,
+    settings: &Settings,
+    deadline: Instant,
+) -> Result<Rendered, Error> {
+    match transform.output {
+        Output::Still(format) => still(bytes, probe, transform, format, settings, deadline),
+        Output::AnimatedWebp => animation(bytes, probe, transform, settings, deadline),
+        Output::Original => original(bytes, probe, settings, deadline),
+    }
+}
+
+/// The placeholder alone, for a source nobody has asked a picture of yet.
+///
+/// # Errors
+///
+/// Whatever decoding reports, and `Deadline`.
+pub fn placeholder(bytes: &[u8], probe: &Probe, settings: &Settings, deadline: Instant) -> Result<PlaceholderSet, Error> {
+    PlaceholderSet::of(&decode::decode(bytes, probe, &settings.limits, deadline)?)
+}
+
+fn still(
+    bytes: &[u8],
+    probe: &Probe,
+    transform: &Transform,
+    format: ImageFormat,
+    settings: &Settings,
+    deadline: Instant,
+) -> Result<Rendered, Error> {
+    let mut clock = Clock::start();
+    let picture = match probe.format {
+        ImageFormat::Svg => {
+            let (width, height) = drawing_size(probe, transform.geometry);
+            decode::decode_svg(bytes, width, height, &settings.limits)?
+        }
+        _ => decode::decode(bytes, probe, &settings.limits, deadline)?,
+    };
+    let placeholder = PlaceholderSet::of(&picture)?;
+    clock.lap(|timings| &mut timings.decode);
+    check(deadline)?;
+
+    let picture = resize::apply(picture, &transform.geometry, transform.background)?;
+    clock.lap(|timings| &mut timings.resize);
+    check(deadline)?;
+
+    let (width, height) = (picture.width, picture.height);
+    let encoded = codec::encode(&picture, format, transform.quality, settings.avif_engine)?;
+    clock.lap(|timings| &mut timings.encode);
+
+    let (bytes, original) = match kept(bytes, probe, transform, format, encoded.len()) {
+        Some(own) => (own, true),
+        None => (encoded, false),
+    };
+    Ok(Rendered { bytes, format, width, height, placeholder, timings: clock.timings, original })
+}
+
+fn animation(
+    bytes: &[u8],
+    probe: &Probe,
+    transform: &Transform,
+    settings: &Settings,
+    deadline: Instant,
+) -> Result<Rendered, Error> {
+    let mut clock = Clock::start();
+    let (width, height) = transform.geometry.size();
+    let quality = transform.quality.ok_or_else(|| Error::Encode("an animation without a quality".to_owned()))?;
+    let plays = decode::plays(bytes, probe, &settings.limits)?;
+    let mut encoder = AnimationEncoder::new(width, height, plays, quality)?;
+    let mut placeholder = None;
+    decode::frames(bytes, probe, &settings.limits, deadline, &mut |picture, delay| {
+        if placeholder.is_none() {
+            placeholder = Some(PlaceholderSet::of(&picture)?);
+        }
+        clock.lap(|timings| &mut timings.decode);
+        let picture = resize::apply(picture, &transform.geometry, transform.background)?;
+        clock.lap(|timings| &mut timings.resize);
+        encoder.add(&picture, delay)?;
+        clock.lap(|timings| &mut timings.encode);
+        Ok(())
+    })?;
+    let placeholder = placeholder.ok_or_else(|| no_frame(probe))?;
+    let encoded = encoder.finish()?;
+    clock.lap(|timings| &mut timings.encode);
+
+    let format = ImageFormat::Webp;
+    let (bytes, original) = match kept(bytes, probe, transform, format, encoded.len()) {
+        Some(own) => (own, true),
+        None => (encoded, false),
+    };
+    Ok(Rendered { bytes, format, width, height, placeholder, timings: clock.timings, original })
+}
+
+/// The source's own picture, after every frame of it was decoded: bytes that no decoder took are never passed on.
+fn original(bytes: &[u8], probe: &Probe, settings: &Settings, deadline: Instant) -> Result<Rendered, Error> {
+    let mut clock = Clock::start();
+    let mut placeholder = None;
+    decode::frames(bytes, probe, &settings.limits, deadline, &mut |picture, _| {
+        if placeholder.is_none() {
+            placeholder = Some(PlaceholderSet::of(&picture)?);
+        }
+        Ok(())
+    })?;
+    let placeholder = placeholder.ok_or_else(|| no_frame(probe))?;
+    clock.lap(|timings| &mut timings.decode);
+    // Where the orientation is told by metadata, metadata has to stay.
+    let upright = probe.orientation == Orientation::NoTransforms;
+    let own = if upright { strip::picture_only(bytes, probe.format) } else { None };
+    let bytes = own.unwrap_or_else(|| bytes.to_vec());
+    let (format, width, height) = (probe.format, probe.width, probe.height);
+    Ok(Rendered { bytes, format, width, height, placeholder, timings: clock.timings, original: true })
+}
+
+/// The source's own picture, when the output would be the same picture and is not smaller than it.
+fn kept(
+    bytes: &[u8],
+    probe: &Probe,
+    transform: &Transform,
+    format: ImageFormat,
+    encoded: usize,
+) -> Option<Vec<u8>> {
+    let size = Geometry::Scale { width: probe.width, height: probe.height };
+    let same = probe.format == format
+        && transform.geometry == size
+        && transform.background.is_none()
+        && probe.orientation == Orientation::NoTransforms
+        && (probe.frames > 1) == (transform.output == Output::AnimatedWebp);
+    if !same {
+        return None;
+    }
+    strip::picture_only(bytes, format).filter(|own| own.len() <= encoded)
+}
+
+/// At which size a drawing is drawn, so that scaling has (nearly) nothing left to do.
+fn drawing_size(probe: &Probe, geometry: Geometry) -> (u32, u32) {
+    let (width, height) = geometry.size();
+    let ratio = (f64::from(width) / f64::from(probe.width), f64::from(height) / f64::from(probe.height));
+    let factor = match geometry {
+        Geometry::Scale { .. } => return (width, height),
+        Geometry::Cover { .. } => ratio.0.max(ratio.1),
+        Geometry::Contain { .. } => ratio.0.min(ratio.1).min(1.0),
+    };
+    let edge = |length: u32| ((f64::from(length) * factor).round() as u32).max(1);
+    (edge(probe.width), edge(probe.height))
+}
+
+fn no_frame(probe: &Probe) -> Error {
+    Error::Malformed { format: probe.format, detail: "no frame".to_owned() }
+}
+
+/// Charges the time since the last look to a stage.
+struct Clock {
+    last: Instant,
+    timings: Timings,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self { last: Instant::now(), timings: Timings::default() }
+    }
+
+    fn lap(&mut self, stage: impl FnOnce(&mut Timings) -> &mut Duration) {
+        let now = Instant::now();
+        *stage(&mut self.timings) += now - self.last;
+        self.last = now;
+    }
+}
+
+#[cfg(test)]
+mod tests;
