@@ -3,6 +3,7 @@
 pub mod allocator;
 pub mod cache;
 pub mod format;
+pub mod imaging;
 pub mod record;
 pub mod telemetry;
 pub mod variant;
