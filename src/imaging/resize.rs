@@ -96,13 +96,27 @@ fn scale(picture: Picture, area: Area, size: (u32, u32)) -> Result<Picture, Erro
     if (area.width, area.height) == size {
         return Ok(crop(picture, area));
     }
+    scaled(&picture, area, size)
+}
+
+fn scaled(picture: &Picture, area: Area, size: (u32, u32)) -> Result<Picture, Error> {
     let pixels = if picture.alpha {
-        convolve::<U16x4>(&picture, area, size)?
+        convolve::<U16x4>(picture, area, size)?
     } else {
-        convolve::<U16x3>(&picture, area, size)?
+        convolve::<U16x3>(picture, area, size)?
     };
     let scaled = Picture { width: size.0, height: size.1, alpha: picture.alpha, pixels };
     Ok(scaled.without_opaque_alpha())
+}
+
+/// The whole of `picture`, alpha kept straight, its longest side at most `longest`; never enlarged.
+pub(super) fn thumbnail(picture: &Picture, longest: u32) -> Result<Picture, Error> {
+    let size = inside((picture.width, picture.height), (longest, longest));
+    if size == (picture.width, picture.height) {
+        return Ok(picture.clone());
+    }
+    let whole = Area { left: 0, top: 0, width: picture.width, height: picture.height };
+    scaled(picture, whole, size)
 }
 
 /// `area` of `picture` as it is.

@@ -46,15 +46,16 @@ fn compress(picture: &Picture, native: u8, full_chroma: bool) -> std::io::Result
     let mut compress = Compress::new(ColorSpace::JCS_RGB);
     compress.set_size(picture.width as usize, picture.height as usize);
     compress.set_quality(f32::from(native));
-    // The search for the best order of scans doubles the time for about 1 % of the bytes.
-    compress.set_optimize_scans(false);
-    compress.set_progressive_mode();
     if picture.pixels.chunks_exact(3).all(|pixel| pixel[0] == pixel[1] && pixel[1] == pixel[2]) {
         compress.set_color_space(ColorSpace::JCS_GRAYSCALE);
     } else {
         let size = if full_chroma { (1, 1) } else { (2, 2) };
         compress.set_chroma_sampling_pixel_sizes(size, size);
     }
+    // The search for the best order of scans doubles the time for about 1 % of the bytes.
+    compress.set_optimize_scans(false);
+    // After the colour space: the script of scans names its components.
+    compress.set_progressive_mode();
     let mut compress = compress.start_compress(Vec::new())?;
     compress.write_scanlines(&picture.pixels)?;
     compress.finish()

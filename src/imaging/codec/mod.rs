@@ -49,7 +49,7 @@ const fn max_edge(format: ImageFormat) -> u32 {
 }
 
 /// Refuses what an encoder must not see: every later stage may rely on these sizes.
-fn check(picture: &Picture, format: ImageFormat) -> Result<(), Error> {
+pub(super) fn check(picture: &Picture, format: ImageFormat) -> Result<(), Error> {
     let (width, height) = (picture.width, picture.height);
     let limit = max_edge(format);
     if width > limit || height > limit {

@@ -55,11 +55,11 @@ fn reduce(picture: &Picture) -> Reduced {
     let channels = picture.channels();
     let pixels = || picture.pixels.chunks_exact(channels);
     let grey = pixels().all(|pixel| pixel[0] == pixel[1] && pixel[1] == pixel[2]);
-    if let Some(palette) = Palette::of(picture) {
-        // A grey picture of all shades is smaller without a palette, whose indices do not filter well.
-        if !grey || palette.colours.len() <= 16 {
-            return palette.apply(picture);
-        }
+    let direct_channels = if grey { 1 } else { 3 } + usize::from(picture.alpha);
+    if let Some(palette) = Palette::of(picture)
+        && palette.pays(picture.width as usize * picture.height as usize, direct_channels)
+    {
+        return palette.apply(picture);
     }
     match (grey, picture.alpha) {
         (true, false) => direct(ColorType::Grayscale, pixels().map(|pixel| pixel[0]).collect()),
@@ -110,13 +110,23 @@ impl Palette {
         Some(Self { colours, indices })
     }
 
-    fn apply(&self, picture: &Picture) -> Reduced {
-        let (depth, bits) = match self.colours.len() {
+    /// Depth of an index, and its bits.
+    fn depth(&self) -> (BitDepth, usize) {
+        match self.colours.len() {
             0..=2 => (BitDepth::One, 1),
             3..=4 => (BitDepth::Two, 2),
             5..=16 => (BitDepth::Four, 4),
             _ => (BitDepth::Eight, 8),
-        };
+        }
+    }
+
+    /// Whether indices and the palette's two chunks are smaller, before deflate, than `channels` samples a pixel.
+    fn pays(&self, pixels: usize, channels: usize) -> bool {
+        24 + self.colours.len() * 4 + pixels * self.depth().1 / 8 < pixels * channels
+    }
+
+    fn apply(&self, picture: &Picture) -> Reduced {
+        let (depth, bits) = self.depth();
         let channels = picture.channels();
         let mut samples = Vec::with_capacity(picture.pixels.len() / channels);
         for row in picture.pixels.chunks_exact(picture.width as usize * channels) {
@@ -174,7 +184,7 @@ mod tests {
     #[test]
     fn grey_needs_one_channel() {
         let ramp = |alpha: bool| {
-            (0..600_u32).flat_map(|at| {
+            (0..600_u32).flat_map(move |at| {
                 let mut pixel = vec![(at % 256) as u8; 3];
                 if alpha {
                     pixel.push((at / 3) as u8);

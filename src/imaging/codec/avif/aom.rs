@@ -49,9 +49,10 @@ pub(super) fn encode(picture: &Yuv, cq_level: u8) -> Result<Vec<u8>, Error> {
 
     let mut obus = Vec::new();
     context.send(Some(&image))?;
-    while context.receive(&mut obus) {}
-    context.send(None)?;
-    while context.receive(&mut obus) {}
+    // The flush: each call that says "no more" is asked once; asking again without a call gives the same data again.
+    while context.receive(&mut obus) {
+        context.send(None)?;
+    }
     // A temporal delimiter, which libaom puts first, does not belong in AVIF (AV1 in HEIF §2.1).
     if obus.starts_with(&[0x12, 0x00]) {
         obus.drain(..2);
@@ -133,7 +134,7 @@ impl Context {
         self.checked("encode", code)
     }
 
-    /// Appends the data that is ready; false when there was none.
+    /// Appends the data the last call of `send` made ready; false when there was none.
     fn receive(&mut self, obus: &mut Vec<u8>) -> bool {
         let mut position: sys::aom_codec_iter_t = ptr::null();
         let mut any = false;
