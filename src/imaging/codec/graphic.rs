@@ -1,0 +1,85 @@
+//! Photograph or graphic: decides chroma subsampling, and whether lossless coding is worth a try.
+//!
+//! The law: **a bounded look**: at most [`SAMPLED`] pixels are read, whatever the size of the picture. An error costs
+//! bytes or a little time, never correctness.
+
+use std::collections::HashSet;
+
+use super::Picture;
+
+/// Pixels looked at, in whole rows (or parts of very long ones) spread over the picture.
+const SAMPLED: usize = 1 << 16;
+
+/// At most as many colours as a palette holds.
+const FEW_COLOURS: usize = 256;
+
+/// A step of this size in one channel between neighbours is an edge that 4:2:0 blurs visibly.
+const SHARP_STEP: u8 = 40;
+
+/// Whether `picture` is drawn rather than photographed: few colours, or even areas with sharp edges between them.
+///
+/// In a photograph noise and shading make most neighbours differ a little; in text, screenshots and logos most are
+/// equal, and those that differ differ much.
+pub(super) fn is_graphic(picture: &Picture) -> bool {
+    let channels = picture.channels();
+    let (width, height) = (picture.width as usize, picture.height as usize);
+    let length = width.min(SAMPLED);
+    let rows = (SAMPLED / length).clamp(1, height);
+    let (mut equal, mut soft, mut sharp, mut seen) = (0_usize, 0_usize, 0_usize, 0_usize);
+    let mut colours = HashSet::new();
+    for index in 0..rows {
+        let y = (index * 2 + 1) * height / (rows * 2);
+        let start = (y * width + (width - length) / 2) * channels;
+        let row = &picture.pixels[start..start + length * channels];
+        seen += length;
+        let mut previous: Option<&[u8]> = None;
+        for pixel in row.chunks_exact(channels) {
+            if let Some(previous) = previous {
+                match previous.iter().zip(pixel).map(|(a, b)| a.abs_diff(*b)).max() {
+                    Some(0) => equal += 1,
+                    Some(step) if step >= SHARP_STEP => sharp += 1,
+                    _ => soft += 1,
+                }
+            }
+            if colours.len() <= FEW_COLOURS && previous != Some(pixel) {
+                colours.insert(pixel);
+            }
+            previous = Some(pixel);
+        }
+    }
+    // A tiny photograph has few colours because it has few pixels.
+    let few = colours.len() <= FEW_COLOURS && colours.len() * 8 <= seen;
+    let drawn = equal > soft + sharp && sharp * 4 >= soft;
+    few || drawn
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{drawing, photo};
+    use super::*;
+
+    #[test]
+    fn drawings_are_told_from_photographs() {
+        assert!(is_graphic(&drawing(400, 300, false)));
+        assert!(is_graphic(&drawing(400, 300, true)));
+        assert!(is_graphic(&drawing(40, 30, false)));
+        assert!(!is_graphic(&photo(400, 300, false)));
+        assert!(!is_graphic(&photo(400, 300, true)));
+        assert!(!is_graphic(&photo(12, 9, false)));
+    }
+
+    #[test]
+    fn a_smoothed_drawing_is_still_one() {
+        let large = drawing(1600, 1200, false);
+        let geometry = crate::variant::Geometry::Scale { width: 640, height: 480 };
+        assert!(is_graphic(&super::super::super::resize::apply(large, &geometry, None).unwrap()));
+    }
+
+    #[test]
+    fn every_shape_can_be_looked_at() {
+        for (width, height) in [(1, 1), (1, 70_000), (70_000, 1), (65_537, 2), (2, 65_537)] {
+            let picture = Picture { width, height, alpha: false, pixels: vec![5; (width * height * 3) as usize] };
+            is_graphic(&picture);
+        }
+    }
+}

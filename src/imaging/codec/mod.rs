@@ -1,0 +1,67 @@
+//! Pixels in, bytes of an output format out: one function a format, and one table of what quality means in each.
+//!
+//! The law: **encoders see only pixels of our own making**, so what they read is bounded and well-formed, and the same
+//! quality number means about the same visible quality in every lossy format ([`quality`]).
+
+pub mod avif;
+mod graphic;
+mod jpeg;
+mod png;
+pub(crate) mod quality;
+pub(crate) mod webp;
+
+use self::avif::AvifEngine;
+use super::{Error, Picture};
+use crate::format::ImageFormat;
+use crate::variant::Quality;
+
+/// Encodes `picture`; `quality` counts for lossy formats only (75 when absent), `engine` for AVIF only.
+///
+/// # Errors
+/// [`Error::Encode`] when the picture is empty or larger than the format can store, when the format cannot be written,
+/// and with the encoder's own words when it fails.
+pub(crate) fn encode(
+    picture: &Picture,
+    format: ImageFormat,
+    quality: Option<Quality>,
+    engine: AvifEngine,
+) -> Result<Vec<u8>, Error> {
+    check(picture, format)?;
+    let quality = quality.unwrap_or(quality::DEFAULT);
+    match format {
+        ImageFormat::Avif => avif::encode(picture, quality, engine),
+        ImageFormat::Webp => webp::encode(picture, quality),
+        ImageFormat::Jpeg => jpeg::encode(picture, quality),
+        ImageFormat::Png => png::encode(picture),
+        other => Err(Error::Encode(format!("{other} cannot be written"))),
+    }
+}
+
+/// The longest edge each format can store.
+const fn max_edge(format: ImageFormat) -> u32 {
+    match format {
+        // 14 bits, less one.
+        ImageFormat::Webp => 16_383,
+        // 16 bits; libjpeg stops at 65500.
+        ImageFormat::Jpeg => 65_500,
+        _ => 65_535,
+    }
+}
+
+/// Refuses what an encoder must not see: every later stage may rely on these sizes.
+pub(super) fn check(picture: &Picture, format: ImageFormat) -> Result<(), Error> {
+    let (width, height) = (picture.width, picture.height);
+    let limit = max_edge(format);
+    if width > limit || height > limit {
+        let value = u64::from(width.max(height));
+        return Err(Error::LimitExceeded { what: "output edge", value, limit: u64::from(limit) });
+    }
+    let expected = u64::from(width) * u64::from(height) * picture.channels() as u64;
+    if expected == 0 || picture.pixels.len() as u64 != expected {
+        return Err(Error::Encode(format!("{width}x{height} does not match {} samples", picture.pixels.len())));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! What quality 1 to 100 means to each encoder: the one table, measured, and interpolation between its rows.
+//!
+//! The law: **the same number gives about the same SSIMULACRA2 in every lossy format**; libwebp's own scale is the
+//! measure the others are fitted to. The anchors come from `cargo run --release --example calibrate -- DIR`, which
+//! prints this table for the photographs of a directory.
+
+use crate::variant::Quality;
+
+/// Taken when a lossy output names no quality.
+pub(super) const DEFAULT: Quality = match Quality::new(75) {
+    Some(quality) => quality,
+    None => unreachable!(),
+};
+
+/// One measured row: the native settings that give the score libwebp (method 2) has at `quality`.
+struct Anchor {
+    quality: f32,
+    /// libaom `cq-level`, 63 worst to 0 best.
+    aom: f32,
+    /// ravif quality, 1 worst to 100 best.
+    rav1e: f32,
+    /// mozjpeg quality, 1 worst to 100 best.
+    mozjpeg: f32,
+}
+
+const fn anchor(quality: f32, aom: f32, rav1e: f32, mozjpeg: f32) -> Anchor {
+    Anchor { quality, aom, rav1e, mozjpeg }
+}
+
+/// Ends are set by hand: the best that is still lossy coding, and the worst that is still a picture.
+const ANCHORS: [Anchor; 9] = [
+    anchor(1.0, 60.0, 5.0, 8.0),
+    anchor(50.0, 32.0, 48.0, 49.0),
+    anchor(60.0, 29.0, 55.0, 56.0),
+    anchor(70.0, 26.0, 61.0, 63.0),
+    anchor(75.0, 25.0, 64.0, 66.0),
+    anchor(80.0, 20.0, 71.0, 73.0),
+    anchor(85.0, 13.0, 79.0, 79.0),
+    anchor(90.0, 8.0, 86.0, 86.0),
+    anchor(100.0, 1.0, 98.0, 98.0),
+];
+
+/// libaom's `cq-level` for a quality; never 0, which would be lossless coding at several times the bytes.
+pub(crate) fn aom_cq_level(quality: Quality) -> u8 {
+    between(quality, |anchor| anchor.aom).round().clamp(1.0, 63.0) as u8
+}
+
+/// ravif's quality.
+pub(crate) fn rav1e_quality(quality: Quality) -> f32 {
+    between(quality, |anchor| anchor.rav1e).clamp(1.0, 100.0)
+}
+
+/// mozjpeg's quality, a whole number as libjpeg takes it.
+pub(crate) fn mozjpeg_quality(quality: Quality) -> u8 {
+    between(quality, |anchor| anchor.mozjpeg).round().clamp(1.0, 100.0) as u8
+}
+
+/// libwebp's quality: the scale itself.
+pub(crate) fn webp_quality(quality: Quality) -> f32 {
+    f32::from(quality.get())
+}
+
+/// Linear between the two anchors around `quality`.
+fn between(quality: Quality, native: impl Fn(&Anchor) -> f32) -> f32 {
+    let q = f32::from(quality.get());
+    let above = ANCHORS.iter().position(|anchor| anchor.quality >= q).unwrap_or(ANCHORS.len() - 1);
+    let (low, high) = (&ANCHORS[above.saturating_sub(1)], &ANCHORS[above]);
+    let span = high.quality - low.quality;
+    let part = if span > 0.0 { (q - low.quality) / span } else { 0.0 };
+    native(low) + (native(high) - native(low)) * part
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> impl Iterator<Item = Quality> {
+        (1..=100).filter_map(Quality::new)
+    }
+
+    #[test]
+    fn more_quality_is_never_worse() {
+        let all: Vec<Quality> = all().collect();
+        assert_eq!(all.len(), 100);
+        for pair in all.windows(2) {
+            assert!(aom_cq_level(pair[0]) >= aom_cq_level(pair[1]), "{pair:?}");
+            assert!(rav1e_quality(pair[0]) < rav1e_quality(pair[1]), "{pair:?}");
+            assert!(mozjpeg_quality(pair[0]) <= mozjpeg_quality(pair[1]), "{pair:?}");
+            assert!(webp_quality(pair[0]) < webp_quality(pair[1]), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn anchors_are_met_exactly() {
+        for anchor in &ANCHORS {
+            let quality = Quality::new(anchor.quality as u8).unwrap();
+            assert_eq!(f32::from(aom_cq_level(quality)), anchor.aom);
+            assert_eq!(rav1e_quality(quality), anchor.rav1e);
+            assert_eq!(f32::from(mozjpeg_quality(quality)), anchor.mozjpeg);
+        }
+    }
+}
