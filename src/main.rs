@@ -1,3 +1,7 @@
-//! Parses arguments, dispatches, prints the error chain, sets the exit code.
+//! The `pixgate` program. Everything it does is in the library's [`pixgate::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pixgate::cli::run()
+}

@@ -1,0 +1,176 @@
+//! The command line: parses arguments, dispatches, prints results and error chains, gives the exit code.
+//!
+//! The law: results go to standard output and everything else to standard error; exit code 0 is done, 1 failed, 2 a
+//! wrong use. Writing to a closed pipe is an error like any other, never a panic, so nothing is written by `println!`.
+
+mod health;
+mod picture;
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::{self, Mode};
+use crate::config::{self, Environment, Flags, Loaded};
+use crate::telemetry;
+
+/// Self-hosted image optimizer: AVIF and WebP variants of allowed sources, a drop-in for Next.js /_next/image.
+#[derive(Debug, Parser)]
+#[command(name = "pixgate", version)]
+struct Arguments {
+    #[command(flatten)]
+    settings: SettingArguments,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command: the highest layer of the configuration.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Configuration (flags > PIXGATE_* variables > TOML > Next.js manifest > defaults)")]
+struct SettingArguments {
+    /// TOML file; without it PIXGATE_CONFIG, else ./pixgate.toml where there is one
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Take sizes, formats and allowed sources from a Next.js build's images-manifest.json
+    #[arg(long, global = true, value_name = "FILE")]
+    next_manifest: Option<PathBuf>,
+    /// Set any key, e.g. --set images.snap=true; may be repeated
+    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// Allow this source host (in place of sources.domains); may be repeated
+    #[arg(long, global = true, value_name = "HOST")]
+    domain: Vec<String>,
+    /// Address of the public listener
+    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// Address of the admin listener
+    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
+    admin_listen: Option<String>,
+    /// error, warn, info, debug, trace, or a filter
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+impl From<SettingArguments> for Flags {
+    fn from(arguments: SettingArguments) -> Self {
+        let SettingArguments { config, next_manifest, set, domain, listen, admin_listen, log_level } = arguments;
+        Self { config, next_manifest, set, listen, admin_listen, domain, log_level }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service
+    Serve,
+    /// Run the service with sample pictures and a page to look at
+    Demo,
+    /// Render one picture
+    Render(picture::Render),
+    /// Make the placeholders of one picture
+    Placeholder(picture::Placeholder),
+    /// Check the configuration and print it with the origin of each value
+    CheckConfig,
+    /// Turn a Next.js build's .next/images-manifest.json into a pixgate.toml
+    ImportNext {
+        /// The manifest
+        manifest: PathBuf,
+        /// Where to write it; standard output when absent or -
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Ask a running service whether it lives, for container checks
+    Health {
+        /// What to ask; without it, /healthz of the configured listener
+        #[arg(long)]
+        url: Option<String>,
+    },
+}
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    run_with(std::env::args_os(), &Environment::of_process())
+}
+
+fn run_with(arguments: impl IntoIterator<Item = OsString>, environment: &Environment) -> ExitCode {
+    let Arguments { settings, command } = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version come this way too, with exit code 0. There is no one to tell when printing fails.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match dispatch(command, &Flags::from(settings), environment) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "pixgate: {}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command, flags: &Flags, environment: &Environment) -> anyhow::Result<()> {
+    let load = || config::load(flags, environment);
+    match command {
+        Command::Serve => serve(load()?, Mode::Serve),
+        Command::Demo => serve(load()?, Mode::Demo),
+        Command::Render(command) => command.run(load()?.config),
+        Command::Placeholder(command) => command.run(load()?.config),
+        Command::CheckConfig => {
+            let loaded = load()?;
+            let mut err = io::stderr();
+            for warning in &loaded.warnings {
+                writeln!(err, "warning: {warning}")?;
+            }
+            write_result(None, loaded.describe().as_bytes())
+        }
+        Command::ImportNext { manifest, output } => {
+            let bytes = std::fs::read(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+            let import = config::import(&bytes);
+            let import = import.map_err(|message| anyhow::anyhow!("{} {message}", manifest.display()))?;
+            write_result(output.as_deref(), import.to_toml().as_bytes())
+        }
+        Command::Health { url: Some(url) } => health::check(&url),
+        Command::Health { url: None } => health::check(&health::url_of(load()?.config.http.listen)),
+    }
+}
+
+fn serve(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
+    telemetry::init(&loaded.config.log).map_err(anyhow::Error::msg).context("log.level")?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    runtime.block_on(app::run(loaded.config, mode))
+}
+
+/// To a file, or to standard output when there is none or it is `-`.
+fn write_result(output: Option<&Path>, bytes: &[u8]) -> anyhow::Result<()> {
+    match output.filter(|path| path.as_os_str() != "-") {
+        Some(path) => std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display())),
+        None => {
+            let mut out = io::stdout().lock();
+            out.write_all(bytes).and_then(|()| out.flush()).context("cannot write to standard output")
+        }
+    }
+}
+
+/// An error and its causes in one line, leaving out a cause that its effect has already told.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

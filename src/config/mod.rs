@@ -1,0 +1,245 @@
+//! The configuration as used: every room's settings, put together from flags, environment, TOML file, an imported
+//! Next.js manifest and defaults, in that order.
+//!
+//! The only place that reads the environment. The law: a configuration is good as a whole or not at all; every problem
+//! of every layer is reported at once, with its key, what was given, what is allowed, and where it was written.
+
+mod keys;
+mod next;
+mod raw;
+mod read;
+mod show;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::telemetry::Secret;
+use crate::{cache, http, imaging, source, telemetry};
+use keys::{Draft, KEYS};
+pub use next::{Import, import};
+pub use raw::Origin;
+use raw::Raw;
+use toml::Value;
+
+/// Settings of every room.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Listeners, request parameters, response headers.
+    pub http: http::Settings,
+    /// What may be fetched, and how.
+    pub sources: source::Settings,
+    /// Limits of decoding, and the encoder.
+    pub imaging: imaging::Settings,
+    /// Threads, memory and time of renders.
+    pub schedule: imaging::schedule::Settings,
+    /// Budgets and lifetimes of the caches.
+    pub cache: cache::Settings,
+    /// Logging.
+    pub log: telemetry::Settings,
+}
+
+/// What the command line says about the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--next-manifest`.
+    pub next_manifest: Option<PathBuf>,
+    /// `--set section.key=value`, each.
+    pub set: Vec<String>,
+    /// `--listen`.
+    pub listen: Option<String>,
+    /// `--admin-listen`.
+    pub admin_listen: Option<String>,
+    /// `--domain`, each.
+    pub domain: Vec<String>,
+    /// `--log-level`.
+    pub log_level: Option<String>,
+}
+
+/// A snapshot of environment variables.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// Of this process; variables that are no Unicode are left out, ours never need to be.
+    pub fn of_process() -> Self {
+        let unicode = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self(std::env::vars_os().filter_map(unicode).collect())
+    }
+}
+
+impl<const N: usize> From<[(&str, &str); N]> for Environment {
+    fn from(variables: [(&str, &str); N]) -> Self {
+        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The key, or what stands in its place.
+    pub key: String,
+    /// What was given; masked for secrets, absent where there is none.
+    pub value: Option<String>,
+    /// What is wrong with it, and what is allowed.
+    pub message: String,
+    /// Where it was written.
+    pub origin: String,
+}
+
+impl Problem {
+    fn new(key: &str, value: Option<String>, message: impl Into<String>, origin: &Origin) -> Self {
+        let (value, message) = (value.map(|value| without_userinfo(&value)), without_userinfo(&message.into()));
+        Self { key: key.into(), value, message, origin: origin.to_string() }
+    }
+}
+
+/// Hides what stands between `://` and `@` in any URL: people put passwords there, and a problem repeats what was typed.
+fn without_userinfo(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let authority = part.find(['/', '"', ' ']).unwrap_or(part.len());
+        let host = part[..authority].rfind('@').map_or(part, |at| &part[at..]);
+        out.push_str("://");
+        out.push_str(if host.len() < part.len() { "***" } else { "" });
+        out.push_str(host);
+    }
+    out
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.value.as_ref().map(|value| format!(" = {value}:")).unwrap_or_default();
+        write!(f, "{}{value} {} ({})", self.key, self.message, self.origin)
+    }
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        write!(f, "the configuration has {count} {}", if count == 1 { "problem" } else { "problems" })?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+/// A key with the value it came to.
+#[derive(Clone, Debug)]
+struct Effective {
+    key: &'static str,
+    value: Option<Value>,
+    origin: Origin,
+}
+
+/// A configuration that is good to use.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// What works but is probably not meant, one sentence each.
+    pub warnings: Vec<String>,
+    effective: Vec<Effective>,
+}
+
+/// Gathers, reads and checks.
+///
+/// Reads the TOML file, the manifest and the token file that the layers name, and nothing else.
+///
+/// # Errors
+/// All problems at once.
+pub fn load(flags: &Flags, environment: &Environment) -> Result<Loaded, Problems> {
+    let mut raw = Raw::gather(flags, environment);
+    let mut draft = Draft::default();
+    for key in KEYS {
+        let Some(setting) = raw.get(key.name) else { continue };
+        if let Err(message) = (key.put)(&mut draft, &setting.value) {
+            let shown = if key.secret { "***".to_owned() } else { setting.value.to_string() };
+            raw.problems.push(Problem::new(key.name, Some(shown), message, &setting.origin));
+        }
+    }
+    check(&mut draft, &mut raw);
+    if !raw.problems.is_empty() {
+        return Err(Problems(raw.problems));
+    }
+    let effective =
+        KEYS.iter().map(|key| Effective { key: key.name, value: (key.show)(&draft), origin: raw.origin(key.name) });
+    Ok(Loaded { effective: effective.collect(), warnings: raw.warnings, config: draft.config })
+}
+
+/// What no single value can tell.
+fn check(draft: &mut Draft, raw: &mut Raw) {
+    admin_token(draft, raw);
+    let Draft { config, next_manifest, .. } = draft;
+    let mut problems = Vec::new();
+    let mut problem = |key: &str, value: Option<String>, message: &str| {
+        problems.push(Problem::new(key, value, message, &raw.origin(key)));
+    };
+
+    let (public, admin) = (config.http.listen, config.http.admin_listen);
+    if public == admin && public.port() != 0 {
+        problem("server.admin_listen", Some(format!("\"{admin}\"")), "must differ from server.listen");
+    }
+    if !admin.ip().to_canonical().is_loopback() && config.http.admin_token.is_none() {
+        let message = "is not loopback, so server.admin_token or server.admin_token_file is required";
+        problem("server.admin_listen", Some(format!("\"{admin}\"")), message);
+    }
+    if !config.sources.allow_any_host {
+        for pattern in &config.sources.remote_patterns {
+            if pattern.hostname.is_any_host() {
+                let hostname = Some(format!("{:?}", pattern.hostname.as_str()));
+                let message = "admits any host, which makes this an open proxy; name the hosts, \
+                               or set sources.allow_any_host = true";
+                problem("sources.remote_patterns", hostname, message);
+            }
+        }
+    }
+    raw.problems.extend(problems);
+
+    let sources = &config.sources;
+    let mut warn = |applies: bool, text: &str| raw.warnings.extend(applies.then(|| text.to_owned()));
+    warn(
+        sources.domains.is_empty() && sources.remote_patterns.is_empty() && sources.base_url.is_none(),
+        "nothing may be fetched: sources.domains, sources.remote_patterns and sources.base_url are all empty",
+    );
+    warn(
+        next_manifest.is_some() && sources.base_url.is_none(),
+        "images of the app itself (url=/path) are refused until sources.base_url names the app's origin",
+    );
+    // Four bytes a pixel is what the largest admitted picture needs at least.
+    warn(
+        config.schedule.decode_memory < config.imaging.limits.max_pixels.saturating_mul(4),
+        "limits.decode_memory is less than 4 bytes for each of images.max_pixels: the largest pictures will be refused",
+    );
+}
+
+/// The token from its file, where one is named.
+fn admin_token(draft: &mut Draft, raw: &mut Raw) {
+    const KEY: &str = "server.admin_token_file";
+    let Some(path) = &draft.admin_token_file else { return };
+    let value = Some(format!("{:?}", path.display().to_string()));
+    let token = if draft.config.http.admin_token.is_some() {
+        Err("and server.admin_token exclude each other".to_owned())
+    } else {
+        let text = std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"));
+        text.and_then(|text| read::secret(text.trim_end().to_owned()).map_err(|error| format!("its text {error}")))
+    };
+    match token {
+        Ok(token) => draft.config.http.admin_token = Some(token),
+        Err(message) => {
+            raw.problems.push(Problem::new(KEY, value, message, &raw.origin(KEY)));
+            // One problem, not two: nothing is started with this, because there is a problem.
+            draft.config.http.admin_token.get_or_insert_with(|| Secret::new(""));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,305 @@
+//! The configuration as typed: for each key the text or value of the highest layer that names it, and where that was.
+//!
+//! Knows which keys exist ([`KEYS`]) and of what shape, nothing of what a good value is. The law: nothing is guessed and
+//! nothing ignored; a name that is not known is a problem, reported with the nearest known one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value as Json;
+use toml::Value;
+use toml::de::{DeTable, DeValue};
+
+use super::keys::{KEYS, Key, Kind};
+use super::{Environment, Flags, Problem, next};
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Built in.
+    Default,
+    /// An imported Next.js manifest.
+    Manifest(PathBuf),
+    /// A line of the TOML file, counted from 1.
+    File(PathBuf, usize),
+    /// An environment variable.
+    Environment(String),
+    /// A flag of the command line.
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Manifest(path) => write!(f, "{}", path.display()),
+            Self::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::Flag(flag) => write!(f, "flag {flag}"),
+        }
+    }
+}
+
+/// A value as typed.
+#[derive(Clone, Debug)]
+pub(super) struct Setting {
+    pub(super) value: Value,
+    pub(super) origin: Origin,
+}
+
+/// One setting a key, the highest layer's.
+#[derive(Default)]
+pub(super) struct Raw {
+    settings: BTreeMap<&'static str, Setting>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Raw {
+    /// Gathers every layer, highest first, so that the first to name a key keeps it.
+    pub(super) fn gather(flags: &Flags, environment: &Environment) -> Self {
+        let mut raw = Self::default();
+        raw.read_flags(flags);
+        raw.read_environment(environment);
+        if let Some((path, required)) = config_file(flags, environment) {
+            raw.read_file(&path, required);
+        }
+        raw.read_manifest(flags);
+        raw
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Setting> {
+        self.settings.get(key)
+    }
+
+    /// Where a key's value came from.
+    pub(super) fn origin(&self, key: &str) -> Origin {
+        self.get(key).map_or(Origin::Default, |setting| setting.origin.clone())
+    }
+
+    fn keep(&mut self, key: &Key, value: Value, origin: Origin) {
+        self.settings.entry(key.name).or_insert(Setting { value, origin });
+    }
+
+    /// Keeps a value that came as text, read by the shape of its key.
+    fn keep_text(&mut self, key: &Key, text: &str, origin: Origin) {
+        match value_of_text(key.kind, text) {
+            Ok(value) => self.keep(key, value, origin),
+            Err(message) => self.problems.push(Problem::new(key.name, Some(shown(key, text)), message, &origin)),
+        }
+    }
+
+    fn read_flags(&mut self, flags: &Flags) {
+        let named = [
+            ("--listen", "server.listen", flags.listen.as_ref()),
+            ("--admin-listen", "server.admin_listen", flags.admin_listen.as_ref()),
+            ("--log-level", "log.level", flags.log_level.as_ref()),
+        ];
+        for (flag, name, text) in named {
+            if let (Some(text), Some(key)) = (text, Key::find(name)) {
+                self.keep_text(key, text, Origin::Flag(flag.into()));
+            }
+        }
+        if let (false, Some(key)) = (flags.domain.is_empty(), Key::find("sources.domains")) {
+            let domains = flags.domain.iter().cloned().map(Value::String).collect();
+            self.keep(key, Value::Array(domains), Origin::Flag("--domain".into()));
+        }
+        // The last of several for one key counts, as with every other command.
+        for assignment in flags.set.iter().rev() {
+            let origin = Origin::Flag("--set".into());
+            match assignment.split_once('=').map(|(name, text)| (name.trim(), text)) {
+                None => {
+                    let message = "must be section.key=value, as in --set images.snap=true";
+                    self.problems.push(Problem::new(assignment, None, message, &origin));
+                }
+                Some((name, text)) => match Key::find(name) {
+                    Some(key) => self.keep_text(key, text, origin),
+                    None => self.problems.push(unknown(name, &origin)),
+                },
+            }
+        }
+    }
+
+    fn read_environment(&mut self, environment: &Environment) {
+        for (variable, text) in &environment.0 {
+            let Some(rest) = variable.strip_prefix("PIXGATE_") else { continue };
+            if not_ours(rest) {
+                continue;
+            }
+            let origin = Origin::Environment(variable.clone());
+            match KEYS.iter().find(|key| variable_of(key.name) == *variable) {
+                Some(key) => self.keep_text(key, text, origin),
+                None => {
+                    let known = KEYS.iter().map(|key| variable_of(key.name));
+                    let hint = later(rest).unwrap_or_else(|| suggestion(variable, known));
+                    let message = format!("is not a known variable{hint}");
+                    self.problems.push(Problem::new(variable, None, message, &origin));
+                }
+            }
+        }
+    }
+
+    fn read_file(&mut self, path: &Path, required: bool) {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if !required && error.kind() == std::io::ErrorKind::NotFound => return,
+            Err(error) => {
+                let origin = Origin::File(path.into(), 1);
+                let message = format!("cannot be read: {error}");
+                return self.problems.push(Problem::new("configuration file", None, message, &origin));
+            }
+        };
+        let line = |at: usize| text[..at.min(text.len())].bytes().filter(|b| *b == b'\n').count() + 1;
+        let parsed = DeTable::parse(&text).and_then(|spans| Ok((spans, toml::from_str::<toml::Table>(&text)?)));
+        let (spans, table) = match parsed {
+            Ok(both) => both,
+            Err(error) => {
+                let origin = Origin::File(path.into(), error.span().map_or(1, |span| line(span.start)));
+                let message = format!("is no TOML: {}", error.message());
+                return self.problems.push(Problem::new("configuration file", None, message, &origin));
+            }
+        };
+        for (section, content) in spans.get_ref() {
+            let origin = |at: usize| Origin::File(path.into(), line(at));
+            let name = section.get_ref().as_ref();
+            let (DeValue::Table(keys), Some(Value::Table(values))) = (content.get_ref(), table.get(name)) else {
+                self.problems.push(unknown(name, &origin(section.span().start)));
+                continue;
+            };
+            if keys.is_empty() && !KEYS.iter().any(|key| key.section() == name) {
+                self.problems.push(unknown(name, &origin(section.span().start)));
+            }
+            for key in keys.keys() {
+                let full = format!("{name}.{}", key.get_ref());
+                let origin = origin(key.span().start);
+                match (Key::find(&full), values.get(key.get_ref().as_ref())) {
+                    (Some(known), Some(value)) => self.keep(known, value.clone(), origin),
+                    _ => self.problems.push(unknown(&full, &origin)),
+                }
+            }
+        }
+    }
+
+    fn read_manifest(&mut self, flags: &Flags) {
+        let named = self.get("sources.next_manifest");
+        let (path, origin) = match (&flags.next_manifest, named) {
+            (Some(path), _) => (path.clone(), Origin::Flag("--next-manifest".into())),
+            (None, Some(Setting { value: Value::String(text), origin })) if !text.is_empty() => {
+                (PathBuf::from(text), origin.clone())
+            }
+            _ => return,
+        };
+        if let (Some(key), Some(text)) = (Key::find("sources.next_manifest"), path.to_str()) {
+            self.settings.insert(key.name, Setting { value: Value::String(text.into()), origin: origin.clone() });
+        }
+        let import = std::fs::read(&path).map_err(|error| error.to_string()).and_then(|bytes| next::import(&bytes));
+        match import {
+            Err(message) => {
+                let value = Some(path.display().to_string());
+                self.problems.push(Problem::new("sources.next_manifest", value, message, &origin));
+            }
+            Ok(import) => {
+                let notes = import.notes.iter().map(|note| format!("{}: {note}", path.display()));
+                self.warnings.extend(notes);
+                for (name, value) in import.values {
+                    if let Some(key) = Key::find(name) {
+                        self.keep(key, value, Origin::Manifest(path.clone()));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The TOML file to read, and whether it must be there.
+fn config_file(flags: &Flags, environment: &Environment) -> Option<(PathBuf, bool)> {
+    let named = flags.config.clone().or_else(|| {
+        let named = environment.0.get("PIXGATE_CONFIG").filter(|text| !text.is_empty());
+        named.map(PathBuf::from)
+    });
+    named.map_or_else(|| Some((PathBuf::from("pixgate.toml"), false)), |path| Some((path, true)))
+}
+
+/// Variables with our prefix that are no keys: our own two, and those that Kubernetes and Docker set for a service that
+/// is called `pixgate` (`PIXGATE_SERVICE_HOST`, `PIXGATE_PORT_8080_TCP_ADDR`), which must not stop it.
+fn not_ours(rest: &str) -> bool {
+    let own = matches!(rest, "CONFIG" | "CORPUS");
+    let link = |prefix: &str| rest == prefix || rest.strip_prefix(prefix).is_some_and(|tail| tail.starts_with('_'));
+    own || link("PORT") || rest == "SERVICE_HOST" || link("SERVICE_PORT")
+}
+
+/// `sources.max_bytes` as `PIXGATE_SOURCES_MAX_BYTES`.
+pub(super) fn variable_of(key: &str) -> String {
+    format!("PIXGATE_{}", key.replace('.', "_").to_ascii_uppercase())
+}
+
+/// What a value may look like in a message: secrets may not.
+pub(super) fn shown(key: &Key, text: &str) -> String {
+    if key.secret { "***".into() } else { format!("{text:?}") }
+}
+
+/// A text of the environment or the command line, read by the shape of its key.
+fn value_of_text(kind: Kind, text: &str) -> Result<Value, String> {
+    let items = || text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    match kind {
+        Kind::Text | Kind::Duration => Ok(Value::String(text.trim().into())),
+        // A size may be a bare number; the reader of sizes tells what is wrong with the rest.
+        Kind::Bytes => Ok(Value::String(text.trim().into())),
+        Kind::Integer => integer(text.trim()),
+        Kind::Boolean => match text.trim() {
+            "true" | "1" => Ok(Value::Boolean(true)),
+            "false" | "0" => Ok(Value::Boolean(false)),
+            _ => Err("must be true or false".into()),
+        },
+        Kind::Texts => Ok(Value::Array(items().map(|item| Value::String(item.into())).collect())),
+        Kind::Integers => Ok(Value::Array(items().map(integer).collect::<Result<_, _>>()?)),
+        Kind::Patterns if text.trim().is_empty() => Ok(Value::Array(Vec::new())),
+        Kind::Patterns => {
+            let json: Json = serde_json::from_str(text).map_err(|error| {
+                format!("must be a JSON list of patterns, as in [{{\"hostname\":\"**.example.com\"}}] ({error})")
+            })?;
+            Value::try_from(json).map_err(|error| format!("must be a JSON list of patterns ({error})"))
+        }
+    }
+}
+
+fn integer(text: &str) -> Result<Value, String> {
+    text.replace('_', "").parse().map(Value::Integer).map_err(|_| "must be a whole number".to_owned())
+}
+
+fn unknown(name: &str, origin: &Origin) -> Problem {
+    let known = KEYS.iter().map(|key| key.name.to_owned());
+    let hint = later(name).unwrap_or_else(|| suggestion(name, known));
+    Problem::new(name, None, format!("is not a known key{hint}"), origin)
+}
+
+/// Sections of the contract whose engines this version does not have yet.
+fn later(name: &str) -> Option<String> {
+    let lower = name.to_ascii_lowercase();
+    let section = ["redis", "metadata"].into_iter().find(|section| lower.starts_with(section))?;
+    Some(format!(": this version has no [{section}] section"))
+}
+
+fn suggestion(name: &str, known: impl Iterator<Item = String>) -> String {
+    // A third of the name may differ; beyond that a suggestion misleads.
+    let nearest = known.map(|candidate| (distance(name, &candidate), candidate)).min();
+    match nearest {
+        Some((edits, candidate)) if edits <= name.len().div_ceil(3) => format!("; did you mean {candidate}?"),
+        _ => String::new(),
+    }
+}
+
+/// Levenshtein's distance: insertions, deletions and replacements of one character.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.chars().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}

@@ -1,0 +1,304 @@
+//! Reads one value of a key into its type, and shows a type as a value again.
+//!
+//! The law: an error tells what is allowed and gives an example; what was given, and where, the caller adds. A refused
+//! secret is never repeated.
+
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use ipnet::IpNet;
+use toml::{Table, Value};
+use url::{Host, Url};
+
+use crate::format::ImageFormat;
+use crate::source::{Glob, LocalPattern, RemotePattern};
+use crate::telemetry::Secret;
+
+/// The fewest characters of a token or a key: 16 of base64 hold 96 bits.
+const SECRET_CHARS: usize = 16;
+
+pub(super) fn text(value: &Value) -> Result<&str, String> {
+    value.as_str().ok_or_else(|| "must be a text in quotes".to_owned())
+}
+
+/// A text; the empty one means: not set.
+pub(super) fn optional(value: &Value) -> Result<Option<String>, String> {
+    text(value).map(|text| (!text.is_empty()).then(|| text.to_owned()))
+}
+
+pub(super) fn secret(text: String) -> Result<Secret, String> {
+    if text.chars().count() < SECRET_CHARS || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(format!("must have at least {SECRET_CHARS} characters and no spaces"));
+    }
+    Ok(Secret::new(text))
+}
+
+pub(super) fn boolean(value: &Value) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| "must be true or false".to_owned())
+}
+
+pub(super) fn number<T>(value: &Value, allowed: RangeInclusive<T>) -> Result<T, String>
+where
+    T: TryFrom<i64> + PartialOrd + Display,
+{
+    let number = value.as_integer().and_then(|number| T::try_from(number).ok());
+    number
+        .filter(|number| allowed.contains(number))
+        .ok_or_else(|| format!("must be a whole number from {} to {}", allowed.start(), allowed.end()))
+}
+
+/// Decimal units: `50MB` is 50 000 000 bytes, `50MiB` is 52 428 800.
+pub(super) fn bytes(value: &Value, allowed: RangeInclusive<u64>) -> Result<u64, String> {
+    let size = match value {
+        Value::Integer(number) => u64::try_from(*number).ok(),
+        Value::String(text) => text.parse::<ByteSize>().ok().map(|size| size.as_u64()),
+        _ => None,
+    };
+    size.filter(|size| allowed.contains(size)).ok_or_else(|| {
+        let (least, most) = (bytes_text(*allowed.start()), bytes_text(*allowed.end()));
+        format!("must be a size from {least} to {most}, such as \"50MB\", \"512MiB\" or a number of bytes")
+    })
+}
+
+pub(super) fn duration(value: &Value, allowed: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let time = value.as_str().and_then(|text| humantime::parse_duration(text).ok());
+    time.filter(|time| allowed.contains(time)).ok_or_else(|| {
+        let show = |time: &Duration| humantime::format_duration(*time).to_string();
+        let (least, most) = (show(allowed.start()), show(allowed.end()));
+        format!("must be a duration from {least} to {most} with a unit, such as \"500ms\", \"7s\" or \"30d\"")
+    })
+}
+
+pub(super) fn choice<T: Copy>(value: &Value, choices: &[(&str, T)]) -> Result<T, String> {
+    let found = choices.iter().find(|(name, _)| value.as_str() == Some(name));
+    found.map(|(_, choice)| *choice).ok_or_else(|| {
+        let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+        format!("must be one of {}", names.join(", "))
+    })
+}
+
+pub(super) fn address(value: &Value) -> Result<SocketAddr, String> {
+    let parsed = text(value)?.parse();
+    parsed.map_err(|_| "must be an IP address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\"".to_owned())
+}
+
+/// Where an endpoint lives: an absolute path without query; a slash at its end is dropped.
+pub(super) fn mount(value: &Value) -> Result<String, String> {
+    let path = text(value)?.trim_end_matches('/');
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+    if path.starts_with('/') && path.chars().all(plain) && !path.split('/').skip(1).any(|s| matches!(s, "" | "." | "..")) {
+        return Ok(path.to_owned());
+    }
+    Err("must be a path that begins with /, such as \"/_next/image\", of letters, digits and -._~".into())
+}
+
+/// An http(s) origin; the empty text means: not set.
+pub(super) fn origin(value: &Value) -> Result<Option<Url>, String> {
+    let Some(text) = optional(value)? else { return Ok(None) };
+    let url = Url::parse(&text).ok().filter(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+    });
+    url.map(Some).ok_or_else(|| {
+        "must be an http or https origin without path, query or user, such as \"http://web:3000\"".to_owned()
+    })
+}
+
+pub(super) fn log_filter(value: &Value) -> Result<String, String> {
+    let level = text(value)?;
+    let known = !level.is_empty() && tracing_subscriber::EnvFilter::builder().parse(level).is_ok();
+    // A misspelt level parses, as the name of a module; a lone word is meant as a level.
+    let word = level.chars().all(|c| c.is_ascii_alphabetic());
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    if known && (!word || levels.iter().any(|name| level.eq_ignore_ascii_case(name))) {
+        return Ok(level.to_owned());
+    }
+    Err(format!("must be one of {}, or a filter such as \"info,pixgate::source=debug\"", levels.join(", ")))
+}
+
+/// A list with a reader of its items that knows only the text.
+pub(super) fn list<T>(value: &Value, item: fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
+    let texts = items(value)?.iter().map(text).collect::<Result<Vec<_>, _>>();
+    texts.map_err(|_| "must be a list of texts".to_owned())?.into_iter().map(item).collect()
+}
+
+pub(super) fn list_of<T>(
+    value: &Value,
+    count: RangeInclusive<usize>,
+    item: impl Fn(&Value) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    let items = items(value)?;
+    if !count.contains(&items.len()) {
+        return Err(format!("must have {} to {} entries", count.start(), count.end()));
+    }
+    items.iter().map(item).collect()
+}
+
+fn items(value: &Value) -> Result<&[Value], String> {
+    value.as_array().map(Vec::as_slice).ok_or_else(|| "must be a list".to_owned())
+}
+
+/// Numbers from a range, given back sorted and once each.
+pub(super) fn sizes<T>(value: &Value, count: RangeInclusive<usize>, allowed: RangeInclusive<T>) -> Result<Vec<T>, String>
+where
+    T: TryFrom<i64> + Ord + Display + Copy,
+{
+    let mut sizes = list_of(value, count.clone(), |item| number(item, allowed.clone()))
+        .map_err(|_| format!("must be a list of {} to {} whole numbers from {} to {}", count.start(), count.end(), allowed.start(), allowed.end()))?;
+    sizes.sort_unstable();
+    sizes.dedup();
+    Ok(sizes)
+}
+
+/// Output formats in the order of preference, once each.
+pub(super) fn formats(value: &Value) -> Result<Vec<ImageFormat>, String> {
+    let wrong = || format!("must be a list of some of {}", ImageFormat::OUTPUTS.map(ImageFormat::as_str).join(", "));
+    let mut formats = Vec::new();
+    for item in items(value)? {
+        let format = item.as_str().and_then(ImageFormat::output_from_name).ok_or_else(wrong)?;
+        if !formats.contains(&format) {
+            formats.push(format);
+        }
+    }
+    if formats.is_empty() { Err(wrong()) } else { Ok(formats) }
+}
+
+/// An exact host as it stands in a parsed URL: lower case, punycode, IPv6 in brackets.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let hint = if text.contains(['*', '{', '?']) {
+        "; a pattern belongs in sources.remote_patterns"
+    } else if text.contains("://") || text.contains('/') || text.rsplit_once(':').is_some_and(|_| !text.starts_with('[')) {
+        "; leave out scheme, port and path, or use sources.remote_patterns"
+    } else {
+        match Host::parse(text) {
+            Ok(host) => return Ok(host.to_string()),
+            Err(_) => "",
+        }
+    };
+    Err(format!("must be bare hosts such as \"images.example.com\", but {text:?} is not{hint}"))
+}
+
+/// A network, or one address.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    network.map_err(|_| format!("must be networks such as \"10.0.0.0/8\" or \"fd00::/8\", but {text:?} is not"))
+}
+
+pub(super) fn remote_pattern(value: &Value) -> Result<RemotePattern, String> {
+    let table = Fields::of(value, &["protocol", "hostname", "hostname_regex", "port", "pathname", "pathname_regex", "search"])?;
+    let protocol = table.text("protocol")?.map(|text| text.trim_end_matches(':').to_owned());
+    if protocol.as_deref().is_some_and(|scheme| !matches!(scheme, "http" | "https")) {
+        return Err(table.wrong("protocol must be http or https"));
+    }
+    if table.text("hostname")?.is_some_and(|host| host.contains(['/', ':', '@']) && !host.contains('(')) {
+        return Err(table.wrong("hostname must be a host or a pattern of hosts, without scheme, port or path"));
+    }
+    let Some(hostname) = table.glob("hostname", Glob::hostname)? else {
+        return Err(table.wrong("hostname (or hostname_regex) is missing"));
+    };
+    let port = match table.0.get("port") {
+        Some(Value::Integer(port)) => Some(port.to_string()),
+        _ => table.text("port")?.map(str::to_owned),
+    };
+    if port.as_deref().is_some_and(|port| !port.is_empty() && port.parse::<u16>().is_err()) {
+        return Err(table.wrong("port must be a number up to 65535, or \"\" for the scheme's own"));
+    }
+    Ok(RemotePattern { protocol, hostname, port, pathname: table.glob("pathname", Glob::pathname)?, search: table.search()? })
+}
+
+pub(super) fn local_pattern(value: &Value) -> Result<LocalPattern, String> {
+    let table = Fields::of(value, &["pathname", "pathname_regex", "search"])?;
+    Ok(LocalPattern { pathname: table.glob("pathname", Glob::pathname)?, search: table.search()? })
+}
+
+/// The fields of one pattern.
+struct Fields<'a>(&'a Table);
+
+impl<'a> Fields<'a> {
+    fn of(value: &'a Value, known: &[&str]) -> Result<Self, String> {
+        let table = value.as_table().ok_or("must be a list of patterns such as { hostname = \"**.example.com\" }")?;
+        let fields = Self(table);
+        match table.keys().find(|name| !known.contains(&name.as_str())) {
+            Some(name) => Err(fields.wrong(&format!("{name} is not one of {}", known.join(", ")))),
+            None => Ok(fields),
+        }
+    }
+
+    fn wrong(&self, message: &str) -> String {
+        format!("in the pattern {}: {message}", Value::Table(self.0.clone()))
+    }
+
+    fn text(&self, name: &str) -> Result<Option<&'a str>, String> {
+        let wrong = || self.wrong(&format!("{name} must be a text"));
+        self.0.get(name).map(|value| value.as_str().ok_or_else(wrong)).transpose()
+    }
+
+    /// The field as a glob, or as `name_regex`, which is what an imported manifest holds.
+    fn glob<E: Display>(&self, name: &str, glob: impl Fn(&str) -> Result<Glob, E>) -> Result<Option<Glob>, String> {
+        let regex = format!("{name}_regex");
+        let wrong = |error: &dyn Display| self.wrong(&format!("{name}: {error}"));
+        match (self.text(name)?, self.text(&regex)?) {
+            (Some(_), Some(_)) => Err(self.wrong(&format!("{name} and {regex} exclude each other"))),
+            (Some(text), None) => glob(text).map(Some).map_err(|error| wrong(&error)),
+            (None, Some(text)) => Glob::regex(text).map(Some).map_err(|error| wrong(&error)),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Compared as a whole, so one that does not begin with `?` could never match.
+    fn search(&self) -> Result<Option<String>, String> {
+        let search = self.text("search")?;
+        if search.is_some_and(|text| !text.is_empty() && !text.starts_with('?')) {
+            return Err(self.wrong("search must be \"\" (no query) or begin with ?"));
+        }
+        Ok(search.map(str::to_owned))
+    }
+}
+
+/// Types as TOML values, for `check-config`; what it prints can be read again.
+pub(super) struct Shown;
+
+impl Shown {
+    pub(super) fn text(text: impl ToString) -> Option<Value> {
+        Some(Value::String(text.to_string()))
+    }
+
+    pub(super) fn path(path: Option<&PathBuf>) -> Option<Value> {
+        Self::text(path.map_or_else(String::new, |path| path.display().to_string()))
+    }
+
+    pub(super) fn integer(number: u64) -> Option<Value> {
+        i64::try_from(number).ok().map(Value::Integer)
+    }
+
+    pub(super) fn bytes(bytes: u64) -> Option<Value> {
+        Self::text(bytes_text(bytes))
+    }
+
+    pub(super) fn duration(time: Duration) -> Option<Value> {
+        Self::text(humantime::format_duration(time))
+    }
+
+    pub(super) fn choice<T: PartialEq + Copy>(choices: &[(&str, T)], chosen: T) -> Option<Value> {
+        choices.iter().find(|(_, choice)| *choice == chosen).map(|(name, _)| Value::String((*name).into()))
+    }
+
+    pub(super) fn list<T: Clone>(items: &[T], show: impl Fn(T) -> Value) -> Option<Value> {
+        Some(Value::Array(items.iter().cloned().map(show).collect()))
+    }
+}
+
+/// With the largest decimal unit that loses nothing.
+fn bytes_text(bytes: u64) -> String {
+    let units = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1000, "kB")];
+    let unit = units.into_iter().find(|(size, _)| bytes > 0 && bytes.is_multiple_of(*size));
+    unit.map_or_else(|| format!("{bytes}B"), |(size, name)| format!("{}{name}", bytes / size))
+}
