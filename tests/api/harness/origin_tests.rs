@@ -89,12 +89,14 @@ async fn a_deaf_address_lets_a_connect_hang() {
 
 #[test]
 fn the_pictures_are_what_they_claim() {
-    use image::ImageFormat::{Bmp, Gif, Jpeg, Png, WebP};
+    use image::ImageFormat::{Bmp, Gif, Ico, Jpeg, Png, Tiff, WebP};
     for (format, mime) in [(Jpeg, "image/jpeg"), (Png, "image/png"), (Gif, "image/gif"), (WebP, "image/webp")] {
         let seen = pictures::look(&pictures::encoded(&pictures::quadrants(40, 30), format));
         assert_eq!((seen.mime, seen.size()), (mime, (40, 30)));
     }
-    assert!(pictures::encoded(&pictures::quadrants(4, 4), Bmp).starts_with(b"BM"));
+    for (format, magic) in [(Bmp, &b"BM"[..]), (Tiff, b"II*\0"), (Ico, b"\0\0\x01\0")] {
+        assert!(pictures::encoded(&pictures::quadrants(200, 100), format).starts_with(magic), "{format:?}");
+    }
     assert_eq!(pictures::webp_frames(&pictures::animated_webp(20, 10, 4)), 4);
     assert_eq!(pictures::webp_frames(&pictures::encoded(&pictures::quadrants(8, 8), WebP)), 0);
     assert_eq!(pictures::look(&pictures::animated_gif(20, 10, 4)).size(), (20, 10));
