@@ -23,7 +23,11 @@ pub struct TempDir(PathBuf);
 impl TempDir {
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("pixgate-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "pixgate-test-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).expect("a temporary directory");
         Self(path)
@@ -56,11 +60,15 @@ pub struct Setup {
 impl Setup {
     /// Free loopback ports, and the loopback origin allowed; everything else as it ships.
     pub fn new() -> Self {
-        Self { values: BTreeMap::new(), environment: Vec::new(), arguments: Vec::new() }
-            .text("server.listen", "127.0.0.1:0")
-            .text("server.admin_listen", "127.0.0.1:0")
-            .set("sources.domains", r#"["127.0.0.1"]"#)
-            .set("sources.allow_local_ip", true)
+        Self {
+            values: BTreeMap::new(),
+            environment: Vec::new(),
+            arguments: Vec::new(),
+        }
+        .text("server.listen", "127.0.0.1:0")
+        .text("server.admin_listen", "127.0.0.1:0")
+        .set("sources.domains", r#"["127.0.0.1"]"#)
+        .set("sources.allow_local_ip", true)
     }
 
     /// Any host may be named, so that the address guard alone stands between a request and the network.
@@ -103,17 +111,33 @@ impl Setup {
         let mut sections: BTreeMap<&str, String> = BTreeMap::new();
         for (key, value) in &self.values {
             let (section, key) = key.split_once('.').expect("section.key");
-            sections.entry(section).or_default().push_str(&format!("{key} = {value}\n"));
+            sections
+                .entry(section)
+                .or_default()
+                .push_str(&format!("{key} = {value}\n"));
         }
-        sections.iter().map(|(section, lines)| format!("[{section}]\n{lines}\n")).collect()
+        sections
+            .iter()
+            .map(|(section, lines)| format!("[{section}]\n{lines}\n"))
+            .collect()
     }
 
     fn command(&self, dir: &TempDir) -> Command {
         let file = dir.write("pixgate.toml", self.toml());
         let mut command = Command::new(BINARY);
-        command.env_clear().envs(self.environment.iter().cloned()).current_dir(dir.path());
-        command.arg("serve").arg("--config").arg(file).args(&self.arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .env_clear()
+            .envs(self.environment.iter().cloned())
+            .current_dir(dir.path());
+        command
+            .arg("serve")
+            .arg("--config")
+            .arg(file)
+            .args(&self.arguments);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -129,7 +153,9 @@ impl Setup {
             while let Ok(n) = stderr.read(&mut chunk)
                 && n > 0
             {
-                kept.lock().expect("log").push_str(&String::from_utf8_lossy(&chunk[..n]));
+                kept.lock()
+                    .expect("log")
+                    .push_str(&String::from_utf8_lossy(&chunk[..n]));
             }
         });
         let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
@@ -139,16 +165,29 @@ impl Setup {
             for line in stdout.lines().map_while(Result::ok) {
                 public = public.or(line.strip_prefix("public http://").and_then(loopback));
                 admin = admin.or(line.strip_prefix("admin http://").and_then(loopback));
-                if let (Some(public), Some(admin), Some(found)) = (public, admin, found.take_if(|_| public.is_some() && admin.is_some())) {
+                if let (Some(public), Some(admin), Some(found)) = (
+                    public,
+                    admin,
+                    found.take_if(|_| public.is_some() && admin.is_some()),
+                ) {
                     let _nobody_waits = found.send((public, admin));
                 }
             }
         });
         match tokio::time::timeout(PATIENCE, bound).await {
-            Ok(Ok((public, admin))) => App { child, public, admin, log, _dir: dir },
+            Ok(Ok((public, admin))) => App {
+                child,
+                public,
+                admin,
+                log,
+                _dir: dir,
+            },
             missed => {
                 let _gone_already = child.kill();
-                panic!("the service did not come up ({missed:?}); its log:\n{}", log.lock().expect("log"));
+                panic!(
+                    "the service did not come up ({missed:?}); its log:\n{}",
+                    log.lock().expect("log")
+                );
             }
         }
     }
@@ -165,20 +204,41 @@ impl Setup {
 /// Waits for a process that ought to end by itself; ends it, by its own handle, when it does not.
 fn finish(mut child: Child) -> (Option<i32>, String) {
     let started = Instant::now();
-    while child.try_wait().expect("the process can be waited for").is_none() {
+    while child
+        .try_wait()
+        .expect("the process can be waited for")
+        .is_none()
+    {
         if started.elapsed() > PATIENCE {
             let _gone_already = child.kill();
             break;
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    let Output { status, stdout, stderr } = child.wait_with_output().expect("its output");
-    (status.code(), format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)))
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = child.wait_with_output().expect("its output");
+    (
+        status.code(),
+        format!(
+            "{}{}",
+            String::from_utf8_lossy(&stdout),
+            String::from_utf8_lossy(&stderr)
+        ),
+    )
 }
 
 /// The printed address, dialled on loopback even when the service listens on every address.
 fn loopback(printed: &str) -> Option<SocketAddr> {
-    let port = printed.trim().rsplit_once(':')?.1.trim_end_matches('/').parse().ok()?;
+    let port = printed
+        .trim()
+        .rsplit_once(':')?
+        .1
+        .trim_end_matches('/')
+        .parse()
+        .ok()?;
     Some(SocketAddr::from(([127, 0, 0, 1], port)))
 }
 
@@ -207,7 +267,9 @@ impl App {
     }
 
     pub async fn admin(&self, target: &str, headers: &[(&str, &str)]) -> Response {
-        request(self.admin, "GET", target, headers, b"").await.unwrap_or_else(|error| panic!("{target}: {error}"))
+        request(self.admin, "GET", target, headers, b"")
+            .await
+            .unwrap_or_else(|error| panic!("{target}: {error}"))
     }
 
     /// `GET /image` of a source; `rest` is the query after `url=`, as it is written.
@@ -217,7 +279,11 @@ impl App {
 
     /// `GET /_next/image` as a browser that takes WebP but not AVIF would.
     pub async fn next(&self, url: &str, w: u32, q: u32) -> Response {
-        self.get_with(&next(url, w, q), &[("accept", "image/webp,image/*,*/*;q=0.8")]).await
+        self.get_with(
+            &next(url, w, q),
+            &[("accept", "image/webp,image/*,*/*;q=0.8")],
+        )
+        .await
     }
 
     /// The sum of a counter or gauge over all its labels; 0 when it has not been seen.
@@ -228,7 +294,14 @@ impl App {
             .lines()
             .filter_map(|line| line.strip_prefix(name))
             .filter(|rest| rest.starts_with(['{', ' ']))
-            .filter_map(|rest| rest.rsplit('}').next()?.split_whitespace().next()?.parse::<f64>().ok())
+            .filter_map(|rest| {
+                rest.rsplit('}')
+                    .next()?
+                    .split_whitespace()
+                    .next()?
+                    .parse::<f64>()
+                    .ok()
+            })
             .sum()
     }
 
@@ -239,17 +312,26 @@ impl App {
     /// Asks the service to stop, as an orchestrator does.
     pub fn terminate(&self) {
         let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("SIGTERM is delivered");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+            .expect("SIGTERM is delivered");
     }
 
     /// The exit code, once the process has ended.
     pub async fn exit_code(&mut self) -> Option<i32> {
         let started = Instant::now();
         loop {
-            if let Some(status) = self.child.try_wait().expect("the process can be waited for") {
+            if let Some(status) = self
+                .child
+                .try_wait()
+                .expect("the process can be waited for")
+            {
                 return status.code();
             }
-            assert!(started.elapsed() < PATIENCE, "the service did not end; its log:\n{}", self.log());
+            assert!(
+                started.elapsed() < PATIENCE,
+                "the service did not end; its log:\n{}",
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -261,9 +343,17 @@ impl App {
 
     /// Resident memory in bytes (Linux).
     pub fn resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("/proc");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-        line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("KiB") * 1024
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("/proc");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("VmRSS");
+        line.split_whitespace()
+            .next()
+            .and_then(|kib| kib.parse::<u64>().ok())
+            .expect("KiB")
+            * 1024
     }
 }
 
@@ -279,7 +369,11 @@ impl Drop for App {
 
 /// The target of an `/image` request; `rest` is the query after `url=`, as it is written.
 pub fn image(url: &str, rest: &str) -> String {
-    format!("/image?url={}{}{rest}", enc(url), if rest.is_empty() { "" } else { "&" })
+    format!(
+        "/image?url={}{}{rest}",
+        enc(url),
+        if rest.is_empty() { "" } else { "&" }
+    )
 }
 
 /// The target of a `/_next/image` request.
@@ -288,9 +382,26 @@ pub fn next(url: &str, w: u32, q: u32) -> String {
 }
 
 /// Runs the binary once with these arguments and environment, in `dir`; its exit code, stdout and stderr.
-pub fn run(dir: &Path, environment: &[(&str, &str)], arguments: &[&str]) -> (Option<i32>, String, String) {
+pub fn run(
+    dir: &Path,
+    environment: &[(&str, &str)],
+    arguments: &[&str],
+) -> (Option<i32>, String, String) {
     let mut command = Command::new(BINARY);
-    command.env_clear().envs(environment.iter().copied()).current_dir(dir).args(arguments).stdin(Stdio::null());
-    let Output { status, stdout, stderr } = command.output().expect("the binary runs");
-    (status.code(), String::from_utf8_lossy(&stdout).into_owned(), String::from_utf8_lossy(&stderr).into_owned())
+    command
+        .env_clear()
+        .envs(environment.iter().copied())
+        .current_dir(dir)
+        .args(arguments)
+        .stdin(Stdio::null());
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().expect("the binary runs");
+    (
+        status.code(),
+        String::from_utf8_lossy(&stdout).into_owned(),
+        String::from_utf8_lossy(&stderr).into_owned(),
+    )
 }

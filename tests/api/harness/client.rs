@@ -67,14 +67,25 @@ fn parse(method: &str, raw: &[u8]) -> Option<Response> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let mut response = Response { status, headers, body: raw[end + 4..].to_vec() };
-    if response.header("transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked")) {
+    let mut response = Response {
+        status,
+        headers,
+        body: raw[end + 4..].to_vec(),
+    };
+    if response
+        .header("transfer-encoding")
+        .is_some_and(|v| v.eq_ignore_ascii_case("chunked"))
+    {
         response.body = unchunk(&response.body)?;
     } else if method != "HEAD"
         && status != 304
         && let Some(length) = response.header("content-length")
     {
-        assert_eq!(length.parse().ok(), Some(response.body.len()), "Content-Length must be exact");
+        assert_eq!(
+            length.parse().ok(),
+            Some(response.body.len()),
+            "Content-Length must be exact"
+        );
     }
     Some(response)
 }
@@ -96,15 +107,24 @@ fn unchunk(mut raw: &[u8]) -> Option<Vec<u8>> {
 impl Response {
     /// The header's only value; two lines of one name are a failure of the service.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.iter().filter(|(have, _)| have == name).map(|(_, v)| v.as_str());
+        let mut values = self
+            .headers
+            .iter()
+            .filter(|(have, _)| have == name)
+            .map(|(_, v)| v.as_str());
         let first = values.next();
-        assert!(values.next().is_none(), "{name} came twice: {:?}", self.headers);
+        assert!(
+            values.next().is_none(),
+            "{name} came twice: {:?}",
+            self.headers
+        );
         first
     }
 
     /// The header's value, or a failure that shows the whole head.
     pub fn must(&self, name: &str) -> &str {
-        self.header(name).unwrap_or_else(|| panic!("no {name} in {}: {:?}", self.status, self.headers))
+        self.header(name)
+            .unwrap_or_else(|| panic!("no {name} in {}: {:?}", self.status, self.headers))
     }
 
     pub fn text(&self) -> String {
@@ -112,14 +132,19 @@ impl Response {
     }
 
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {:?}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error} in {:?}", self.text()))
     }
 
     /// The picture in a 200, after checking that `Content-Type` says what the bytes are.
     pub fn look(&self) -> Look {
         assert_eq!(self.status, 200, "{}", self.text());
         let seen = look(&self.body);
-        assert_eq!(self.must("content-type"), seen.mime, "Content-Type must be the type of the bytes");
+        assert_eq!(
+            self.must("content-type"),
+            seen.mime,
+            "Content-Type must be the type of the bytes"
+        );
         seen
     }
 
@@ -131,7 +156,10 @@ impl Response {
         let problem = self.json();
         assert_eq!(problem["code"], code, "{problem}");
         assert_eq!(problem["status"], status, "{problem}");
-        assert!(problem["title"].as_str().is_some_and(|t| !t.is_empty()), "{problem}");
+        assert!(
+            problem["title"].as_str().is_some_and(|t| !t.is_empty()),
+            "{problem}"
+        );
         let detail = problem["detail"].as_str().unwrap_or_default().to_owned();
         assert!(!detail.is_empty(), "{problem}");
         detail
@@ -149,7 +177,9 @@ impl Response {
 pub fn enc(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
             _ => format!("%{byte:02X}"),
         })
         .collect()

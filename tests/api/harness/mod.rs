@@ -5,8 +5,6 @@
 pub mod app;
 pub mod client;
 pub mod origin;
-#[cfg(test)]
-mod origin_tests;
 pub mod pictures;
 
 /// The stable problem codes of `/image` and `/placeholder` (RFC 9457 extension member `code`), in one place.

@@ -65,7 +65,10 @@ impl Reply {
     }
 
     pub fn status(status: u16) -> Self {
-        Self { status, ..Self::new(*b"no picture here", "text/plain") }
+        Self {
+            status,
+            ..Self::new(*b"no picture here", "text/plain")
+        }
     }
 
     pub fn redirect(status: u16, location: &str) -> Self {
@@ -74,7 +77,10 @@ impl Reply {
 
     /// The connection is closed before a head is sent.
     pub fn closed() -> Self {
-        Self { framing: Framing::Closed, ..Self::status(200) }
+        Self {
+            framing: Framing::Closed,
+            ..Self::status(200)
+        }
     }
 
     pub fn header(mut self, name: &str, value: &str) -> Self {
@@ -124,13 +130,21 @@ impl Reply {
     }
 
     fn says(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(have, _)| have == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// RFC 9110, 13.2.2: `If-None-Match` decides alone when it is there.
     fn unchanged_for(&self, asked: &Received) -> bool {
-        match (asked.header("if-none-match"), asked.header("if-modified-since")) {
-            (Some(known), _) => self.says("etag").is_some_and(|tag| known.split(',').any(|one| one.trim() == tag)),
+        match (
+            asked.header("if-none-match"),
+            asked.header("if-modified-since"),
+        ) {
+            (Some(known), _) => self
+                .says("etag")
+                .is_some_and(|tag| known.split(',').any(|one| one.trim() == tag)),
             (None, Some(since)) => self.says("last-modified") == Some(since),
             (None, None) => false,
         }
@@ -149,7 +163,10 @@ pub struct Received {
 
 impl Received {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(have, _)| have == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -178,7 +195,11 @@ impl Origin {
                 tokio::spawn(serve(stream, Arc::clone(&shared)));
             }
         });
-        Self { address, state, accepting }
+        Self {
+            address,
+            state,
+            accepting,
+        }
     }
 
     /// One origin with one picture at `/a.png` or wherever `path` says.
@@ -190,7 +211,11 @@ impl Origin {
 
     /// Scripts a path, or a path with its query when both are given; at any time.
     pub fn set(&self, target: &str, reply: Reply) {
-        self.state.lock().expect("origin").replies.insert(target.to_owned(), reply);
+        self.state
+            .lock()
+            .expect("origin")
+            .replies
+            .insert(target.to_owned(), reply);
     }
 
     pub fn url(&self, target: &str) -> String {
@@ -200,7 +225,12 @@ impl Origin {
     /// Every request of a path (whatever its query), in order.
     pub fn received(&self, path: &str) -> Vec<Received> {
         let state = self.state.lock().expect("origin");
-        state.received.iter().filter(|r| r.target.split('?').next() == Some(path)).cloned().collect()
+        state
+            .received
+            .iter()
+            .filter(|r| r.target.split('?').next() == Some(path))
+            .cloned()
+            .collect()
     }
 
     pub fn hits(&self, path: &str) -> usize {
@@ -232,7 +262,10 @@ impl Drop for Origin {
 pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
-        assert!(started.elapsed() < Duration::from_secs(30), "waited in vain for {what}");
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "waited in vain for {what}"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -247,7 +280,11 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
     }
     let text = String::from_utf8_lossy(&head);
     let mut lines = text.trim_end().split("\r\n");
-    let mut words = lines.next().unwrap_or_default().split(' ').map(str::to_owned);
+    let mut words = lines
+        .next()
+        .unwrap_or_default()
+        .split(' ')
+        .map(str::to_owned);
     let mut received = Received {
         method: words.next().unwrap_or_default(),
         target: words.next().unwrap_or_default(),
@@ -260,7 +297,11 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
     let reply = {
         let mut state = state.lock().expect("origin");
         let path = received.target.split('?').next().unwrap_or_default();
-        let scripted = state.replies.get(&received.target).or_else(|| state.replies.get(path)).cloned();
+        let scripted = state
+            .replies
+            .get(&received.target)
+            .or_else(|| state.replies.get(path))
+            .cloned();
         let mut reply = scripted.unwrap_or_else(|| Reply::status(404));
         received.unchanged = reply.status == 200 && reply.unchanged_for(&received);
         if received.unchanged {
@@ -273,13 +314,20 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
     let _reader_left = answer(&mut stream, reply, &state).await;
 }
 
-async fn answer(stream: &mut TcpStream, mut reply: Reply, state: &Mutex<State>) -> std::io::Result<()> {
+async fn answer(
+    stream: &mut TcpStream,
+    mut reply: Reply,
+    state: &Mutex<State>,
+) -> std::io::Result<()> {
     if let Some(gate) = &mut reply.gate
         && gate.wait_for(|open| *open).await.is_err()
     {
         return Ok(());
     }
-    let mut head = format!("HTTP/1.1 {} Scripted\r\nconnection: close\r\n", reply.status);
+    let mut head = format!(
+        "HTTP/1.1 {} Scripted\r\nconnection: close\r\n",
+        reply.status
+    );
     for (name, value) in &reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -296,9 +344,13 @@ async fn answer(stream: &mut TcpStream, mut reply: Reply, state: &Mutex<State>) 
     let mut sent = 0;
     loop {
         for piece in reply.body.chunks(step) {
-            let piece = &piece[..piece.len().min(reply.stall_after.unwrap_or(usize::MAX) - sent)];
+            let piece = &piece[..piece
+                .len()
+                .min(reply.stall_after.unwrap_or(usize::MAX) - sent)];
             if chunked && !piece.is_empty() {
-                stream.write_all(format!("{:x}\r\n", piece.len()).as_bytes()).await?;
+                stream
+                    .write_all(format!("{:x}\r\n", piece.len()).as_bytes())
+                    .await?;
             }
             stream.write_all(piece).await?;
             if chunked && !piece.is_empty() {
@@ -329,7 +381,9 @@ async fn answer(stream: &mut TcpStream, mut reply: Reply, state: &Mutex<State>) 
 /// The streams fill the queue and must be kept.
 pub async fn deaf() -> (SocketAddr, tokio::net::TcpListener, Vec<TcpStream>) {
     let socket = TcpSocket::new_v4().expect("a socket");
-    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+    socket
+        .bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .expect("a free port");
     let listener = socket.listen(1).expect("a listener");
     let address = listener.local_addr().expect("its address");
     let mut filling = Vec::new();

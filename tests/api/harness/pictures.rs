@@ -6,7 +6,10 @@ use std::io::Cursor;
 
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::codecs::webp::WebPDecoder;
-use image::{AnimationDecoder, Delay, DynamicImage, Frame, GenericImageView, ImageFormat, Rgb, RgbImage, RgbaImage};
+use image::{
+    AnimationDecoder, Delay, DynamicImage, Frame, GenericImageView, ImageFormat, Rgb, RgbImage,
+    RgbaImage,
+};
 
 pub const RED: [u8; 3] = [214, 40, 44];
 pub const GREEN: [u8; 3] = [36, 160, 70];
@@ -40,7 +43,8 @@ pub fn busy(width: u32, height: u32, seed: u32) -> DynamicImage {
     DynamicImage::ImageRgb8(RgbImage::from_fn(width, height, |x, y| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let grain = f64::from(state >> 27);
-        let wave = |period: f64| 100.0 + 80.0 * (f64::from(x * 3 + y * 2 + seed * 17) / period).sin();
+        let wave =
+            |period: f64| 100.0 + 80.0 * (f64::from(x * 3 + y * 2 + seed * 17) / period).sin();
         Rgb([wave(37.0), wave(53.0), wave(91.0)].map(|level| (level + grain) as u8))
     }))
 }
@@ -48,7 +52,9 @@ pub fn busy(width: u32, height: u32, seed: u32) -> DynamicImage {
 /// The picture as a file of that format (WebP lossless, JPEG of the crate's default quality).
 pub fn encoded(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut file = Cursor::new(Vec::new());
-    picture.write_to(&mut file, format).expect("the test picture encodes");
+    picture
+        .write_to(&mut file, format)
+        .expect("the test picture encodes");
     file.into_inner()
 }
 
@@ -129,7 +135,11 @@ pub fn png_header_only(width: u32, height: u32) -> Vec<u8> {
     header.extend_from_slice(&width.to_be_bytes());
     header.extend_from_slice(&height.to_be_bytes());
     header.extend_from_slice(&[8, 6, 0, 0, 0]);
-    for (name, payload) in [(b"IHDR", header.as_slice()), (b"IDAT", b"\x78\x9c\x03\0\0\0\0\x01"), (b"IEND", b"")] {
+    for (name, payload) in [
+        (b"IHDR", header.as_slice()),
+        (b"IDAT", b"\x78\x9c\x03\0\0\0\0\x01"),
+        (b"IEND", b""),
+    ] {
         let mut sum = flate2::Crc::new();
         sum.update(name);
         sum.update(payload);
@@ -172,19 +182,58 @@ impl Look {
 /// Judges a file by its own bytes.
 pub fn look(file: &[u8]) -> Look {
     let (mime, (width, height)) = match file {
-        [_, _, _, _, b'f', b't', b'y', b'p', b'a', b'v', b'i', b'f' | b's', ..] => ("image/avif", ispe(file)),
+        [
+            _,
+            _,
+            _,
+            _,
+            b'f',
+            b't',
+            b'y',
+            b'p',
+            b'a',
+            b'v',
+            b'i',
+            b'f' | b's',
+            ..,
+        ] => ("image/avif", ispe(file)),
         [0xFF, 0xD8, 0xFF, ..] => ("image/jpeg", decoded(file).dimensions()),
         [0x89, b'P', b'N', b'G', ..] => ("image/png", decoded(file).dimensions()),
         [b'G', b'I', b'F', b'8', ..] => ("image/gif", decoded(file).dimensions()),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => ("image/webp", decoded(file).dimensions()),
-        _ => panic!("no picture: {:?}", String::from_utf8_lossy(&file[..file.len().min(80)])),
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'E',
+            b'B',
+            b'P',
+            ..,
+        ] => ("image/webp", decoded(file).dimensions()),
+        _ => panic!(
+            "no picture: {:?}",
+            String::from_utf8_lossy(&file[..file.len().min(80)])
+        ),
     };
-    Look { mime, width, height }
+    Look {
+        mime,
+        width,
+        height,
+    }
 }
 
 /// Width and height of the first `ispe` property: version and flags, then two big-endian words.
 fn ispe(file: &[u8]) -> (u32, u32) {
-    let at = file.windows(4).position(|window| window == b"ispe").expect("an ispe box") + 8;
+    let at = file
+        .windows(4)
+        .position(|window| window == b"ispe")
+        .expect("an ispe box")
+        + 8;
     let word = |at: usize| u32::from_be_bytes(file[at..at + 4].try_into().expect("four bytes"));
     (word(at), word(at + 4))
 }
@@ -197,13 +246,28 @@ pub fn decoded(file: &[u8]) -> DynamicImage {
 /// The frames of an animated WebP; 0 when it is still.
 pub fn webp_frames(file: &[u8]) -> usize {
     let decoder = WebPDecoder::new(Cursor::new(file)).expect("a WebP");
-    if decoder.has_animation() { decoder.into_frames().collect_frames().expect("its frames").len() } else { 0 }
+    if decoder.has_animation() {
+        decoder
+            .into_frames()
+            .collect_frames()
+            .expect("its frames")
+            .len()
+    } else {
+        0
+    }
 }
 
 /// Asserts the colour at a place given in hundredths of width and height.
 pub fn assert_colour(picture: &DynamicImage, at: (u32, u32), expected: [u8; 3], tolerance: u8) {
     let (x, y) = (picture.width() * at.0 / 100, picture.height() * at.1 / 100);
     let seen = picture.get_pixel(x, y).0;
-    let near = seen.iter().zip(expected).all(|(have, want)| have.abs_diff(want) <= tolerance);
-    assert!(near, "{seen:?} at {at:?} % of {:?}, expected {expected:?} within {tolerance}", picture.dimensions());
+    let near = seen
+        .iter()
+        .zip(expected)
+        .all(|(have, want)| have.abs_diff(want) <= tolerance);
+    assert!(
+        near,
+        "{seen:?} at {at:?} % of {:?}, expected {expected:?} within {tolerance}",
+        picture.dimensions()
+    );
 }
