@@ -40,51 +40,23 @@ async fn a_stale_source_is_served_and_revalidated_behind() {
     let app = short_lived().start().await;
     for (path, name, value, condition) in [
         ("/tag.png", "etag", "\"v1\"", "if-none-match"),
-        (
-            "/date.png",
-            "last-modified",
-            "Wed, 21 Oct 2015 07:28:00 GMT",
-            "if-modified-since",
-        ),
+        ("/date.png", "last-modified", "Wed, 21 Oct 2015 07:28:00 GMT", "if-modified-since"),
     ] {
-        origin.set(
-            path,
-            Reply::new(
-                png(200, if name == "etag" { 100 } else { 102 }),
-                "image/png",
-            )
-            .header(name, value),
-        );
+        origin.set(path, Reply::new(png(200, if name == "etag" { 100 } else { 102 }), "image/png").header(name, value));
         let url = origin.url(path);
         let first = app.image(&url, "w=64&f=png").await;
-        assert!(
-            first.must("cache-status").contains("fwd=miss"),
-            "{:?}",
-            first.headers
-        );
+        assert!(first.must("cache-status").contains("fwd=miss"), "{:?}", first.headers);
         let rendered = renders(&app).await;
         expire().await;
         let stale = app.image(&url, "w=64&f=png").await;
         assert_eq!((stale.status, &stale.body), (200, &first.body));
-        assert!(
-            stale.must("cache-status").contains("stale"),
-            "{:?}",
-            stale.headers
-        );
+        assert!(stale.must("cache-status").contains("stale"), "{:?}", stale.headers);
         eventually("the conditional request", || origin.hits(path) == 2).await;
         let second = &origin.received(path)[1];
-        assert_eq!(
-            (second.header(condition), second.unchanged),
-            (Some(value), true),
-            "{:?}",
-            second.headers
-        );
+        assert_eq!((second.header(condition), second.unchanged), (Some(value), true), "{:?}", second.headers);
         let hit = until_hit(&app, &url).await;
         assert_eq!(hit.must("etag"), first.must("etag"));
-        assert!(
-            (renders(&app).await - rendered).abs() < 0.5,
-            "304 costs no encode"
-        );
+        assert!((renders(&app).await - rendered).abs() < 0.5, "304 costs no encode");
         assert_eq!(origin.hits(path), 2);
     }
 }
@@ -115,15 +87,8 @@ async fn equal_bytes_need_no_encode_and_new_bytes_do() {
     assert_eq!(until_hit(&app, &url).await.body, first.body);
     assert!((renders(&app).await - rendered).abs() < 0.5);
     // The picture changes: first the old one once more, then the new one.
-    let blue =
-        image::DynamicImage::ImageRgb8(image::RgbImage::from_pixel(200, 100, image::Rgb(BLUE)));
-    origin.set(
-        "/a.png",
-        Reply::new(
-            pictures::encoded(&blue, image::ImageFormat::Png),
-            "image/png",
-        ),
-    );
+    let blue = image::DynamicImage::ImageRgb8(image::RgbImage::from_pixel(200, 100, image::Rgb(BLUE)));
+    origin.set("/a.png", Reply::new(pictures::encoded(&blue, image::ImageFormat::Png), "image/png"));
     expire().await;
     let stale = app.image(&url, "w=64&f=png").await;
     assert_colour(&decoded(&stale.body), (20, 20), RED, 10);
@@ -141,45 +106,24 @@ async fn equal_bytes_need_no_encode_and_new_bytes_do() {
 #[tokio::test]
 async fn a_failing_origin_leaves_the_stale_picture_standing() {
     let origin = Origin::with("/a.png", png(200, 100), "image/png").await;
-    let app = short_lived()
-        .text("cache.stale_while_revalidate", "0s")
-        .text("cache.stale_if_error", "1h")
-        .start()
-        .await;
+    let app = short_lived().text("cache.stale_while_revalidate", "0s").text("cache.stale_if_error", "1h").start().await;
     let url = origin.url("/a.png");
     let first = app.image(&url, "w=64&f=png").await;
-    for failure in [
-        Reply::status(500),
-        Reply::closed(),
-        Reply::new(*b"<html>oops</html>", "text/html"),
-    ] {
+    for failure in [Reply::status(500), Reply::closed(), Reply::new(*b"<html>oops</html>", "text/html")] {
         origin.set("/a.png", failure);
         expire().await;
         let answer = app.image(&url, "w=64&f=png").await;
         assert_eq!((answer.status, &answer.body), (200, &first.body));
-        assert!(
-            answer.must("cache-status").contains("stale"),
-            "{:?}",
-            answer.headers
-        );
+        assert!(answer.must("cache-status").contains("stale"), "{:?}", answer.headers);
     }
     // Without that grace, the error shows.
     origin.set("/b.png", Reply::new(png(202, 100), "image/png"));
-    let strict = short_lived()
-        .text("cache.stale_while_revalidate", "0s")
-        .text("cache.stale_if_error", "0s")
-        .start()
-        .await;
-    assert_eq!(
-        strict.image(&origin.url("/b.png"), "w=64").await.status,
-        200
-    );
+    let strict =
+        short_lived().text("cache.stale_while_revalidate", "0s").text("cache.stale_if_error", "0s").start().await;
+    assert_eq!(strict.image(&origin.url("/b.png"), "w=64").await.status, 200);
     origin.set("/b.png", Reply::status(500));
     expire().await;
-    strict
-        .image(&origin.url("/b.png"), "w=64")
-        .await
-        .problem(502, code::SOURCE_FAILED);
+    strict.image(&origin.url("/b.png"), "w=64").await.problem(502, code::SOURCE_FAILED);
 }
 
 #[tokio::test]
@@ -190,15 +134,9 @@ async fn a_missing_source_is_remembered_for_a_short_while() {
         let url = origin.url(path);
         origin.set(path, Reply::status(status));
         for w in [64, 64, 128] {
-            app.image(&url, &format!("w={w}"))
-                .await
-                .problem(404, code::SOURCE_NOT_FOUND);
+            app.image(&url, &format!("w={w}")).await.problem(404, code::SOURCE_NOT_FOUND);
         }
-        assert_eq!(
-            app.next(&url, 64, 75).await.status,
-            status,
-            "the upstream's own status on this path"
-        );
+        assert_eq!(app.next(&url, 64, 75).await.status, status, "the upstream's own status on this path");
         assert_eq!(origin.hits(path), 1, "asked once for all four");
         // It appears.
         origin.set(path, Reply::new(png(100, 50), "image/png"));
@@ -213,9 +151,7 @@ async fn requests_that_are_refused_leave_nothing_behind() {
     let origin = Origin::with("/page", *b"<html>no picture</html>", "image/png").await;
     let app = Setup::new().text("cache.negative_ttl", "1s").start().await;
     let url = origin.url("/page");
-    app.image(&url, "w=64")
-        .await
-        .problem(400, code::NOT_AN_IMAGE);
+    app.image(&url, "w=64").await.problem(400, code::NOT_AN_IMAGE);
     origin.set("/page", Reply::new(png(100, 50), "image/png"));
     expire().await;
     assert_eq!(app.image(&url, "w=64&f=png").await.look().width, 64);
@@ -230,16 +166,10 @@ async fn equal_pictures_under_two_urls_share_the_encode() {
     let rendered = renders(&app).await;
     for url in [origin.url("/b.jpg"), origin.url("/a.jpg?signature=abc")] {
         let other = app.image(&url, "w=64&f=webp").await;
-        assert_eq!(
-            (other.must("etag"), &other.body),
-            (first.must("etag"), &first.body)
-        );
+        assert_eq!((other.must("etag"), &other.body), (first.must("etag"), &first.body));
     }
     assert_eq!(origin.total_hits(), 3);
-    assert!(
-        (renders(&app).await - rendered).abs() < 0.5,
-        "one picture, one encode"
-    );
+    assert!((renders(&app).await - rendered).abs() < 0.5, "one picture, one encode");
 }
 
 #[tokio::test]
@@ -257,11 +187,7 @@ async fn equal_wishes_in_other_words_share_the_entry() {
         (url.replace("/a", "/x/../a"), "w=128&f=webp"),
     ] {
         let answer = app.image(&url, rest).await;
-        assert!(
-            answer.must("cache-status").contains("hit"),
-            "{url} {rest}: {:?}",
-            answer.headers
-        );
+        assert!(answer.must("cache-status").contains("hit"), "{url} {rest}: {:?}", answer.headers);
     }
     assert_eq!(origin.total_hits(), 1);
     assert!((renders(&app).await - 1.0).abs() < 0.5);
@@ -275,27 +201,15 @@ async fn equal_wishes_in_other_words_share_the_entry() {
         "w=128&h=128&f=webp&fit=contain&bg=000001",
     ] {
         let answer = app.image(&url, rest).await;
-        assert!(
-            answer.must("cache-status").contains("fwd=miss"),
-            "{rest}: {:?}",
-            answer.headers
-        );
+        assert!(answer.must("cache-status").contains("fwd=miss"), "{rest}: {:?}", answer.headers);
     }
-    assert_eq!(
-        origin.total_hits(),
-        1,
-        "the source's bytes were kept for a while"
-    );
+    assert_eq!(origin.total_hits(), 1, "the source's bytes were kept for a while");
 }
 
 #[tokio::test]
 async fn memory_is_bounded_by_its_budget() {
     let origin = Origin::start().await;
-    let app = Setup::new()
-        .text("cache.memory_bytes", "200kB")
-        .text("cache.source_bytes", "200kB")
-        .start()
-        .await;
+    let app = Setup::new().text("cache.memory_bytes", "200kB").text("cache.source_bytes", "200kB").start().await;
     for n in 0..60_u32 {
         let path = format!("/{n}.png");
         let file = pictures::encoded(&pictures::busy(160, 100, n), image::ImageFormat::Png);
@@ -304,10 +218,5 @@ async fn memory_is_bounded_by_its_budget() {
     }
     let held = app.metric("pixgate_cache_bytes").await;
     assert!(held > 10_000.0 && held < 450_000.0, "{held}");
-    assert_eq!(
-        app.image(&origin.url("/59.png"), "w=128&f=png")
-            .await
-            .status,
-        200
-    );
+    assert_eq!(app.image(&origin.url("/59.png"), "w=128&f=png").await.status, 200);
 }

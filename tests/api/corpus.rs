@@ -11,14 +11,8 @@ use crate::harness::origin::{Origin, Reply};
 
 /// Files that must be refused, by the end of their path inside the corpus, and why.
 const REFUSED: &[(&str, &str)] = &[
-    (
-        ".bad_bmp",
-        "malformed on purpose: size, height, planes or palette contradict the file",
-    ),
-    (
-        ".bad_ico",
-        "malformed on purpose: the directory's length is wrong",
-    ),
+    (".bad_bmp", "malformed on purpose: size, height, planes or palette contradict the file"),
+    (".bad_ico", "malformed on purpose: the directory's length is wrong"),
 ];
 
 /// Beyond this a file counts as hung: the render deadline plus the fetch.
@@ -34,9 +28,7 @@ fn corpus() -> Option<PathBuf> {
 
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in
-        std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
-    {
+    for entry in std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
             found.extend(files(&path));
@@ -55,49 +47,30 @@ fn is_picture(path: &Path) -> bool {
 }
 
 fn must_refuse(corpus: &Path, path: &Path) -> Option<&'static str> {
-    let inside = path
-        .strip_prefix(corpus)
-        .expect("inside the corpus")
-        .to_string_lossy()
-        .into_owned();
+    let inside = path.strip_prefix(corpus).expect("inside the corpus").to_string_lossy().into_owned();
     if inside.starts_with("pngsuite/x") {
         return Some("PngSuite: names with x are corrupt by design");
     }
-    REFUSED
-        .iter()
-        .find(|(end, _)| inside.ends_with(end))
-        .map(|(_, why)| *why)
+    REFUSED.iter().find(|(end, _)| inside.ends_with(end)).map(|(_, why)| *why)
 }
 
 /// Serves one file from disk and asks for it; the status and the time it took.
 async fn ask(origin: &Origin, app: &App, path: &Path) -> (u16, Duration) {
-    origin.set(
-        "/sample",
-        Reply::new(
-            std::fs::read(path).expect("a sample"),
-            "application/octet-stream",
-        ),
-    );
+    origin.set("/sample", Reply::new(std::fs::read(path).expect("a sample"), "application/octet-stream"));
     let url = origin.url(&format!("/sample?{}", enc(&path.to_string_lossy())));
     let started = Instant::now();
     let answer = app.get(&image(&url, "w=256&f=webp")).await;
     let took = started.elapsed();
     if answer.status == 200 {
         let seen = answer.look();
-        assert!(
-            seen.mime == "image/webp" && seen.width <= 256,
-            "{}: {seen:?}",
-            path.display()
-        );
+        assert!(seen.mime == "image/webp" && seen.width <= 256, "{}: {seen:?}", path.display());
     }
     (answer.status, took)
 }
 
 /// Small caches, so that what remains at the end is not what was meant to be kept.
 async fn started() -> (Origin, App) {
-    let app = Setup::new()
-        .text("cache.source_bytes", "8MB")
-        .text("cache.memory_bytes", "16MB");
+    let app = Setup::new().text("cache.source_bytes", "8MB").text("cache.memory_bytes", "16MB");
     (Origin::start().await, app.start().await)
 }
 
@@ -110,11 +83,7 @@ async fn comes_back(app: &App, idle: u64) {
     }
     let now = app.resident_bytes();
     assert!(now <= limit, "{idle} idle, {now} at the end");
-    eprintln!(
-        "resident: {} MB idle, {} MB at the end",
-        idle / 1_000_000,
-        now / 1_000_000
-    );
+    eprintln!("resident: {} MB idle, {} MB at the end", idle / 1_000_000, now / 1_000_000);
 }
 
 #[tokio::test]
@@ -124,10 +93,7 @@ async fn every_sample_renders_or_is_refused_for_a_written_reason() {
     let idle = app.resident_bytes();
     let (mut wrong, mut total) = (Vec::new(), 0);
     for folder in ["photos", "orientation", "pngsuite", "image-rs", "avif"] {
-        for path in files(&corpus.join(folder))
-            .into_iter()
-            .filter(|path| is_picture(path))
-        {
+        for path in files(&corpus.join(folder)).into_iter().filter(|path| is_picture(path)) {
             let (status, took) = ask(&origin, &app, &path).await;
             total += 1;
             let fine = match must_refuse(&corpus, &path) {
@@ -135,20 +101,11 @@ async fn every_sample_renders_or_is_refused_for_a_written_reason() {
                 Some(_) => (400..500).contains(&status),
             };
             if !fine || took > DEADLINE {
-                wrong.push(format!(
-                    "{} {status} {took:?} {:?}",
-                    path.display(),
-                    must_refuse(&corpus, &path)
-                ));
+                wrong.push(format!("{} {status} {took:?} {:?}", path.display(), must_refuse(&corpus, &path)));
             }
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} of {total}:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} of {total}:\n{}", wrong.len(), wrong.join("\n"));
     assert!(app.lives().await);
     comes_back(&app, idle).await;
 }

@@ -11,8 +11,8 @@ use crate::harness::app::{App, Setup, image, next};
 use crate::harness::code;
 use crate::harness::origin::{Origin, Reply};
 use crate::harness::pictures::{
-    self, RED, animated_gif, animated_webp, assert_colour, decoded, gif_frame_bomb, jpeg, png,
-    png_header_only, webp_frames,
+    self, RED, animated_gif, animated_webp, assert_colour, decoded, gif_frame_bomb, jpeg, png, png_header_only,
+    webp_frames,
 };
 
 const NOT_VALID: &str = "The requested resource isn't a valid image.";
@@ -20,11 +20,7 @@ const NOT_VALID: &str = "The requested resource isn't a valid image.";
 /// A 4xx problem that says the picture is too much, and whose body is not the picture.
 async fn too_large(app: &App, url: &str) {
     let answer = app.image(url, "w=64&f=webp").await;
-    assert!(
-        (400..500).contains(&answer.status),
-        "{url}: {}",
-        answer.status
-    );
+    assert!((400..500).contains(&answer.status), "{url}: {}", answer.status);
     answer.problem(answer.status, code::IMAGE_TOO_LARGE);
 }
 
@@ -36,31 +32,15 @@ async fn every_hostile_fixture_is_survived() {
     let mut files = 0;
     for entry in std::fs::read_dir(&folder).expect("fixtures/hostile") {
         let path = entry.expect("an entry").path();
-        if !path.is_file()
-            || path
-                .extension()
-                .is_some_and(|e| e == "md" || e == "toml" || e == "rs")
-        {
+        if !path.is_file() || path.extension().is_some_and(|e| e == "md" || e == "toml" || e == "rs") {
             continue;
         }
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        origin.set(
-            "/hostile",
-            Reply::new(std::fs::read(&path).expect("a fixture"), "image/png"),
-        );
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        origin.set("/hostile", Reply::new(std::fs::read(&path).expect("a fixture"), "image/png"));
         let url = origin.url(&format!("/hostile?{}", crate::harness::client::enc(&name)));
         for rest in ["w=64&f=webp", "w=256&f=png"] {
             let answer = app.image(&url, rest).await;
-            assert!(
-                matches!(answer.status, 200 | 400..500),
-                "{name}: {} {}",
-                answer.status,
-                answer.text()
-            );
+            assert!(matches!(answer.status, 200 | 400..500), "{name}: {} {}", answer.status, answer.text());
             if answer.status == 200 {
                 answer.look();
             }
@@ -78,10 +58,7 @@ async fn bombs_are_refused_by_their_header() {
     let before = app.resident_bytes();
     let mut jpeg_bomb = jpeg(64, 64);
     // SOF0: marker, length, precision, then height and width.
-    let sof = jpeg_bomb
-        .windows(2)
-        .position(|w| w == [0xFF, 0xC0])
-        .expect("a baseline JPEG");
+    let sof = jpeg_bomb.windows(2).position(|w| w == [0xFF, 0xC0]).expect("a baseline JPEG");
     jpeg_bomb[sof + 5..sof + 9].copy_from_slice(&[0xFF; 4]);
     for (path, bomb) in [
         ("/bomb.png", png_header_only(60_000, 50_000)),
@@ -93,52 +70,22 @@ async fn bombs_are_refused_by_their_header() {
         origin.set(path, Reply::new(bomb, "image/png"));
         let started = Instant::now();
         too_large(&app, &origin.url(path)).await;
-        assert!(
-            started.elapsed() < Duration::from_secs(3),
-            "{path} took {:?}",
-            started.elapsed()
-        );
+        assert!(started.elapsed() < Duration::from_secs(3), "{path} took {:?}", started.elapsed());
     }
-    assert!(
-        app.resident_bytes() < before + 64_000_000,
-        "{before} -> {}",
-        app.resident_bytes()
-    );
+    assert!(app.resident_bytes() < before + 64_000_000, "{before} -> {}", app.resident_bytes());
 }
 
 #[tokio::test]
 async fn limits_are_inclusive_and_configurable() {
     let origin = Origin::with("/fits.png", png(400, 250), "image/png").await;
     origin.set("/over.png", Reply::new(png(401, 250), "image/png"));
-    origin.set(
-        "/fits.gif",
-        Reply::new(animated_gif(40, 20, 6), "image/gif"),
-    );
-    origin.set(
-        "/over.gif",
-        Reply::new(animated_gif(40, 20, 7), "image/gif"),
-    );
-    origin.set(
-        "/over.webp",
-        Reply::new(animated_webp(40, 20, 7), "image/webp"),
-    );
-    let app = Setup::new()
-        .set("images.max_pixels", 100_000)
-        .set("images.max_frames", 6)
-        .start()
-        .await;
-    assert_eq!(
-        app.image(&origin.url("/fits.png"), "w=64&f=webp")
-            .await
-            .look()
-            .width,
-        64
-    );
+    origin.set("/fits.gif", Reply::new(animated_gif(40, 20, 6), "image/gif"));
+    origin.set("/over.gif", Reply::new(animated_gif(40, 20, 7), "image/gif"));
+    origin.set("/over.webp", Reply::new(animated_webp(40, 20, 7), "image/webp"));
+    let app = Setup::new().set("images.max_pixels", 100_000).set("images.max_frames", 6).start().await;
+    assert_eq!(app.image(&origin.url("/fits.png"), "w=64&f=webp").await.look().width, 64);
     let animated = app.image(&origin.url("/fits.gif"), "w=16&f=webp").await;
-    assert_eq!(
-        (animated.look().size(), webp_frames(&animated.body)),
-        ((16, 8), 6)
-    );
+    assert_eq!((animated.look().size(), webp_frames(&animated.body)), ((16, 8), 6));
     for path in ["/over.png", "/over.gif", "/over.webp"] {
         too_large(&app, &origin.url(path)).await;
     }
@@ -160,39 +107,17 @@ async fn undecodable_bytes_are_never_passed_through() {
         ("/cut.webp", webp[..webp.len() / 2].to_vec()),
         ("/cut.gif", gif[..gif.len() / 3].to_vec()),
         ("/magic.png", b"\x89PNG\r\n\x1a\n".to_vec()),
-        (
-            "/magic.gif",
-            b"GIF89a/*<script>alert(1)</script>*/=1".to_vec(),
-        ),
-        (
-            "/magic.webp",
-            b"RIFF\x24\0\0\0WEBPVP8 \x18\0\0\0garbage garbage garbage".to_vec(),
-        ),
-        (
-            "/magic.avif",
-            b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miafMA1Band then nothing".to_vec(),
-        ),
-        (
-            "/magic.bmp",
-            b"BM and then nothing of the kind at all, only text".to_vec(),
-        ),
+        ("/magic.gif", b"GIF89a/*<script>alert(1)</script>*/=1".to_vec()),
+        ("/magic.webp", b"RIFF\x24\0\0\0WEBPVP8 \x18\0\0\0garbage garbage garbage".to_vec()),
+        ("/magic.avif", b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miafMA1Band then nothing".to_vec()),
+        ("/magic.bmp", b"BM and then nothing of the kind at all, only text".to_vec()),
         ("/magic.tif", b"II*\0\xff\xff\xff\xff".to_vec()),
-        (
-            "/magic.ico",
-            b"\0\0\x01\0\x01\0\x10\x10\0\0\x01\0\x20\0\xff\xff\xff\x0f\x16\0\0\0".to_vec(),
-        ),
+        ("/magic.ico", b"\0\0\x01\0\x01\0\x10\x10\0\0\x01\0\x20\0\xff\xff\xff\x0f\x16\0\0\0".to_vec()),
     ] {
         origin.set(path, Reply::new(bytes.clone(), "image/jpeg"));
-        for target in [
-            image(&origin.url(path), "w=64"),
-            next(&origin.url(path), 64, 75),
-        ] {
+        for target in [image(&origin.url(path), "w=64"), next(&origin.url(path), 64, 75)] {
             let answer = app.get_with(&target, &[("accept", "image/webp")]).await;
-            assert!(
-                (400..500).contains(&answer.status),
-                "{path}: {}",
-                answer.status
-            );
+            assert!((400..500).contains(&answer.status), "{path}: {}", answer.status);
             assert_ne!(answer.body, bytes, "{path}");
             assert_eq!(answer.must("cache-control"), "no-store", "{path}");
         }
@@ -204,31 +129,19 @@ async fn undecodable_bytes_are_never_passed_through() {
 async fn labels_are_not_believed() {
     let origin = Origin::start().await;
     let app = Setup::new().start().await;
-    origin.set(
-        "/page.jpg",
-        Reply::new(*b"<html><script>alert(1)</script></html>", "image/jpeg"),
-    );
-    app.next(&origin.url("/page.jpg"), 64, 75)
-        .await
-        .plain(400, NOT_VALID);
-    app.image(&origin.url("/page.jpg"), "w=64")
-        .await
-        .problem(400, code::NOT_AN_IMAGE);
+    origin.set("/page.jpg", Reply::new(*b"<html><script>alert(1)</script></html>", "image/jpeg"));
+    app.next(&origin.url("/page.jpg"), 64, 75).await.plain(400, NOT_VALID);
+    app.image(&origin.url("/page.jpg"), "w=64").await.problem(400, code::NOT_AN_IMAGE);
     // A picture with a page glued to it comes out as a picture alone.
     let mut polyglot = jpeg(80, 40);
     polyglot.extend_from_slice(b"<script>alert(1)</script>");
     origin.set("/poly.html", Reply::new(polyglot, "text/html"));
     for f in ["jpeg", "webp", "png"] {
-        let answer = app
-            .image(&origin.url("/poly.html"), &format!("w=64&f={f}"))
-            .await;
+        let answer = app.image(&origin.url("/poly.html"), &format!("w=64&f={f}")).await;
         assert!(answer.look().mime.ends_with(f));
         assert!(!answer.text().contains("<script"), "{f}");
         assert_eq!(answer.must("x-content-type-options"), "nosniff");
-        assert_eq!(
-            answer.must("content-disposition"),
-            format!("inline; filename=\"poly.{f}\"")
-        );
+        assert_eq!(answer.must("content-disposition"), format!("inline; filename=\"poly.{f}\""));
     }
 }
 
@@ -242,19 +155,9 @@ async fn metadata_does_not_come_out() {
     file.splice(2..2, segment);
     let origin = Origin::with("/a.jpg", file, "image/jpeg").await;
     let app = Setup::new().start().await;
-    for rest in [
-        "w=64&f=jpeg",
-        "w=384&f=jpeg",
-        "f=jpeg",
-        "w=64&f=webp",
-        "w=64&f=png",
-        "w=64&f=avif",
-    ] {
+    for rest in ["w=64&f=jpeg", "w=384&f=jpeg", "f=jpeg", "w=64&f=webp", "w=64&f=png", "w=64&f=avif"] {
         let text = app.image(&origin.url("/a.jpg"), rest).await.text();
-        assert!(
-            !text.contains("secret-place") && !text.contains("Exif\0\0MM"),
-            "{rest}"
-        );
+        assert!(!text.contains("secret-place") && !text.contains("Exif\0\0MM"), "{rest}");
     }
 }
 
@@ -270,36 +173,19 @@ async fn svg_is_refused_unless_allowed_and_then_rasterised() {
     origin.set("/a.svg", Reply::new(svg.into_bytes(), "image/svg+xml"));
     let url = origin.url("/a.svg");
     let closed = Setup::new().start().await;
-    closed
-        .image(&url, "w=64")
-        .await
-        .problem(400, code::TYPE_NOT_ALLOWED);
+    closed.image(&url, "w=64").await.problem(400, code::TYPE_NOT_ALLOWED);
     let open = Setup::new().set("images.allow_svg", true).start().await;
-    for (accept, mime) in [
-        ("image/webp", "image/webp"),
-        ("*/*", "image/png"),
-        ("image/svg+xml", "image/png"),
-    ] {
+    for (accept, mime) in [("image/webp", "image/webp"), ("*/*", "image/png"), ("image/svg+xml", "image/png")] {
         for target in [image(&url, "w=64"), next(&url, 64, 75)] {
             let answer = open.get_with(&target, &[("accept", accept)]).await;
-            assert_eq!(
-                (answer.look().mime, answer.look().size()),
-                (mime, (64, 32)),
-                "{accept}"
-            );
+            assert_eq!((answer.look().mime, answer.look().size()), (mime, (64, 32)), "{accept}");
             assert_colour(&decoded(&answer.body), (50, 50), RED, 12);
         }
     }
     assert_eq!(origin.hits("/inner.png"), 0, "a picture may not fetch");
     // A picture that grows from a few bytes without end, and one that is a gigapixel on its own word.
-    let laughs: String = (1..24)
-        .map(|n| {
-            format!(
-                "<g id=\"g{n}\"><use href=\"#g{0}\"/><use href=\"#g{0}\"/></g>",
-                n - 1
-            )
-        })
-        .collect();
+    let laughs: String =
+        (1..24).map(|n| format!("<g id=\"g{n}\"><use href=\"#g{0}\"/><use href=\"#g{0}\"/></g>", n - 1)).collect();
     let bomb = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"9\" height=\"9\"><defs><rect id=\"g0\" width=\"1\" height=\"1\"/>{laughs}</defs><use href=\"#g23\"/></svg>"
     );
@@ -312,44 +198,24 @@ async fn svg_is_refused_unless_allowed_and_then_rasterised() {
         origin.set(path, Reply::new(svg.as_bytes(), "image/svg+xml"));
         let started = Instant::now();
         let answer = open.image(&origin.url(path), "w=64").await;
-        assert!(
-            answer.status == 200 || (400..=504).contains(&answer.status),
-            "{path}: {}",
-            answer.status
-        );
-        assert!(
-            started.elapsed() < Duration::from_secs(20),
-            "{path} took {:?}",
-            started.elapsed()
-        );
+        assert!(answer.status == 200 || (400..=504).contains(&answer.status), "{path}: {}", answer.status);
+        assert!(started.elapsed() < Duration::from_secs(20), "{path} took {:?}", started.elapsed());
     }
     assert!(open.lives().await);
 }
 
 #[tokio::test]
 async fn the_render_deadline_holds_and_frees_the_worker() {
-    let origin = Origin::with(
-        "/huge.jpg",
-        pictures::encoded(&pictures::busy(4000, 3000, 5), ImageFormat::Jpeg),
-        "image/jpeg",
-    )
-    .await;
+    let origin =
+        Origin::with("/huge.jpg", pictures::encoded(&pictures::busy(4000, 3000, 5), ImageFormat::Jpeg), "image/jpeg")
+            .await;
     origin.set("/small.png", Reply::new(png(40, 20), "image/png"));
-    let app = Setup::new()
-        .text("limits.render_timeout", "150ms")
-        .start()
-        .await;
+    let app = Setup::new().text("limits.render_timeout", "150ms").start().await;
     let started = Instant::now();
-    let answer = app
-        .image(&origin.url("/huge.jpg"), "w=3840&f=avif&q=90")
-        .await;
+    let answer = app.image(&origin.url("/huge.jpg"), "w=3840&f=avif&q=90").await;
     assert!(matches!(answer.status, 503 | 504), "{}", answer.status);
     assert_eq!(answer.must("cache-control"), "no-store");
-    assert!(
-        started.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     // What was abandoned may not hold the service.
     let mut small = app.image(&origin.url("/small.png"), "w=16&f=png").await;
     while small.status != 200 && started.elapsed() < Duration::from_secs(60) {

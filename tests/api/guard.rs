@@ -15,14 +15,8 @@ async fn origin() -> Origin {
 
 async fn refused(app: &App, url: &str) {
     let answer = app.next(url, 64, 75).await;
-    assert_eq!(
-        (answer.status, answer.text().as_str()),
-        (400, NOT_ALLOWED),
-        "{url}"
-    );
-    app.image(url, "w=64")
-        .await
-        .problem(400, code::URL_NOT_ALLOWED);
+    assert_eq!((answer.status, answer.text().as_str()), (400, NOT_ALLOWED), "{url}");
+    app.image(url, "w=64").await.problem(400, code::URL_NOT_ALLOWED);
 }
 
 #[tokio::test]
@@ -118,30 +112,17 @@ async fn a_name_is_judged_by_what_it_resolves_to() {
     refused(&guarded, &url.replace("localhost", "LOCALHOST")).await;
     assert_eq!(origin.total_hits(), 0);
     // The reason goes to the log, where the operator looks for it.
-    assert!(
-        guarded.log().contains("localhost") || guarded.log().contains("127.0.0.1"),
-        "{}",
-        guarded.log()
-    );
+    assert!(guarded.log().contains("localhost") || guarded.log().contains("127.0.0.1"), "{}", guarded.log());
     // The same name is fine where local addresses are.
-    let open = Setup::new()
-        .set("sources.domains", r#"["localhost"]"#)
-        .start()
-        .await;
+    let open = Setup::new().set("sources.domains", r#"["localhost"]"#).start().await;
     assert_eq!(open.next(&url, 64, 75).await.look().width, 64);
 }
 
 #[tokio::test]
 async fn allow_cidrs_opens_exactly_what_it_names() {
     let origin = origin().await;
-    let app = Setup::guarded()
-        .set("sources.allow_cidrs", r#"["127.0.0.0/30"]"#)
-        .start()
-        .await;
-    assert_eq!(
-        app.next(&origin.url("/a.png"), 64, 75).await.look().width,
-        64
-    );
+    let app = Setup::guarded().set("sources.allow_cidrs", r#"["127.0.0.0/30"]"#).start().await;
+    assert_eq!(app.next(&origin.url("/a.png"), 64, 75).await.look().width, 64);
     let port = origin.address.port();
     for host in ["127.0.0.4", "[::1]", "10.0.0.1", "169.254.169.254"] {
         refused(&app, &format!("http://{host}:{port}/a.png")).await;
@@ -150,14 +131,9 @@ async fn allow_cidrs_opens_exactly_what_it_names() {
 
 #[tokio::test]
 async fn a_wildcard_host_needs_the_word_for_it() {
-    let (code, said) = Setup::new()
-        .set("sources.remote_patterns", r#"[{ hostname = "**" }]"#)
-        .refuses();
+    let (code, said) = Setup::new().set("sources.remote_patterns", r#"[{ hostname = "**" }]"#).refuses();
     assert_eq!(code, Some(1), "{said}");
-    assert!(
-        said.contains("sources.remote_patterns") && said.contains("allow_any_host"),
-        "{said}"
-    );
+    assert!(said.contains("sources.remote_patterns") && said.contains("allow_any_host"), "{said}");
 }
 
 #[tokio::test]
@@ -190,31 +166,11 @@ async fn every_hop_passes_the_whole_policy() {
 async fn a_redirect_into_the_private_network_is_refused() {
     // Loopback is opened by CIDR for the first hop; the next one leads to what is not opened.
     let origin = origin().await;
-    let app = Setup::guarded()
-        .set("sources.allow_cidrs", r#"["127.0.0.1/32"]"#)
-        .start()
-        .await;
-    for (n, host) in [
-        "127.0.0.2",
-        "10.0.0.1",
-        "[::1]",
-        "169.254.169.254",
-        "[::ffff:127.0.0.1]",
-    ]
-    .iter()
-    .enumerate()
-    {
+    let app = Setup::guarded().set("sources.allow_cidrs", r#"["127.0.0.1/32"]"#).start().await;
+    for (n, host) in ["127.0.0.2", "10.0.0.1", "[::1]", "169.254.169.254", "[::ffff:127.0.0.1]"].iter().enumerate() {
         let path = format!("/in/{n}");
-        origin.set(
-            &path,
-            Reply::redirect(
-                307,
-                &format!("http://{host}:{}/a.png", origin.address.port()),
-            ),
-        );
-        app.next(&origin.url(&path), 64, 75)
-            .await
-            .plain(400, NOT_ALLOWED);
+        origin.set(&path, Reply::redirect(307, &format!("http://{host}:{}/a.png", origin.address.port())));
+        app.next(&origin.url(&path), 64, 75).await.plain(400, NOT_ALLOWED);
     }
     assert_eq!(origin.hits("/a.png"), 0);
 }
@@ -223,39 +179,21 @@ async fn a_redirect_into_the_private_network_is_refused() {
 async fn good_redirects_are_followed_so_many_times() {
     let origin = origin().await;
     for (n, status) in [(1, 301), (2, 302), (3, 303), (4, 307), (5, 308)] {
-        let to = if n == 1 {
-            "/a.png".to_owned()
-        } else {
-            format!("/hop/{}", n - 1)
-        };
+        let to = if n == 1 { "/a.png".to_owned() } else { format!("/hop/{}", n - 1) };
         origin.set(&format!("/hop/{n}"), Reply::redirect(status, &to));
     }
     origin.set("/loop", Reply::redirect(302, "/loop"));
     let app = Setup::new().start().await;
     let text = r#""url" parameter is valid but upstream response is invalid"#;
-    assert_eq!(
-        app.next(&origin.url("/hop/3"), 64, 75).await.look().width,
-        64
-    );
-    app.next(&origin.url("/hop/4"), 64, 75)
-        .await
-        .plain(508, text);
-    app.next(&origin.url("/loop"), 64, 75)
-        .await
-        .plain(508, text);
+    assert_eq!(app.next(&origin.url("/hop/3"), 64, 75).await.look().width, 64);
+    app.next(&origin.url("/hop/4"), 64, 75).await.plain(508, text);
+    app.next(&origin.url("/loop"), 64, 75).await.plain(508, text);
     assert_eq!(origin.hits("/loop"), 4, "the first request and three hops");
-    app.image(&origin.url("/hop/5"), "w=64")
-        .await
-        .problem(508, code::TOO_MANY_REDIRECTS);
+    app.image(&origin.url("/hop/5"), "w=64").await.problem(508, code::TOO_MANY_REDIRECTS);
     let none = Setup::new().set("sources.max_redirects", 0).start().await;
-    none.next(&origin.url("/hop/1"), 64, 75)
-        .await
-        .plain(508, text);
+    none.next(&origin.url("/hop/1"), 64, 75).await.plain(508, text);
     let more = Setup::new().set("sources.max_redirects", 5).start().await;
-    assert_eq!(
-        more.next(&origin.url("/hop/5"), 64, 75).await.look().width,
-        64
-    );
+    assert_eq!(more.next(&origin.url("/hop/5"), 64, 75).await.look().width, 64);
 }
 
 #[tokio::test]
@@ -264,18 +202,8 @@ async fn path_tricks_do_not_leave_the_allowed_prefix() {
     origin.set("/pub/a.png", Reply::new(png(100, 50), "image/png"));
     origin.set("/public/secret.png", Reply::new(png(100, 50), "image/png"));
     let patterns = r#"[{ hostname = "127.0.0.1", pathname = "/pub/**" }]"#;
-    let app = Setup::new()
-        .set("sources.domains", "[]")
-        .set("sources.remote_patterns", patterns)
-        .start()
-        .await;
-    assert_eq!(
-        app.next(&origin.url("/pub/a.png"), 64, 75)
-            .await
-            .look()
-            .width,
-        64
-    );
+    let app = Setup::new().set("sources.domains", "[]").set("sources.remote_patterns", patterns).start().await;
+    assert_eq!(app.next(&origin.url("/pub/a.png"), 64, 75).await.look().width, 64);
     for path in [
         "/a.png",
         "/public/secret.png",
@@ -288,9 +216,7 @@ async fn path_tricks_do_not_leave_the_allowed_prefix() {
         "/pub/x/../../a.png",
         "/PUB/a.png",
     ] {
-        app.next(&origin.url(path), 64, 75)
-            .await
-            .plain(400, NOT_ALLOWED);
+        app.next(&origin.url(path), 64, 75).await.plain(400, NOT_ALLOWED);
     }
     assert_eq!(origin.total_hits(), 1);
     // Double encoding stays encoded: what is matched is what is fetched.
@@ -302,13 +228,8 @@ async fn path_tricks_do_not_leave_the_allowed_prefix() {
 async fn one_text_for_every_reason() {
     let origin = origin().await;
     let port = origin.address.port();
-    let patterns =
-        format!(r#"[{{ hostname = "localhost", port = "{port}" }}, {{ hostname = "10.0.0.1" }}]"#);
-    let app = Setup::new()
-        .set("sources.allow_local_ip", false)
-        .set("sources.remote_patterns", patterns)
-        .start()
-        .await;
+    let patterns = format!(r#"[{{ hostname = "localhost", port = "{port}" }}, {{ hostname = "10.0.0.1" }}]"#);
+    let app = Setup::new().set("sources.allow_local_ip", false).set("sources.remote_patterns", patterns).start().await;
     let mut seen = Vec::new();
     for url in [
         origin.url("/a.png"),
@@ -321,10 +242,7 @@ async fn one_text_for_every_reason() {
         answer.problem(400, code::URL_NOT_ALLOWED);
         let mut problem = answer.json();
         // An instance or request id may differ; nothing else may tell the reasons apart.
-        problem
-            .as_object_mut()
-            .expect("an object")
-            .retain(|key, _| key != "instance");
+        problem.as_object_mut().expect("an object").retain(|key, _| key != "instance");
         seen.push(problem);
     }
     seen.dedup();
@@ -337,23 +255,10 @@ async fn the_environment_proxy_is_not_used() {
     let (origin, proxy) = (origin().await, Origin::start().await);
     let there = format!("http://{}", proxy.address);
     let mut setup = Setup::new();
-    for name in [
-        "HTTP_PROXY",
-        "http_proxy",
-        "HTTPS_PROXY",
-        "https_proxy",
-        "ALL_PROXY",
-        "all_proxy",
-    ] {
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
         setup = setup.env(name, &there);
     }
     let app = setup.start().await;
-    assert_eq!(
-        app.get(&next(&origin.url("/a.png"), 64, 75))
-            .await
-            .look()
-            .width,
-        64
-    );
+    assert_eq!(app.get(&next(&origin.url("/a.png"), 64, 75)).await.look().width, 64);
     assert_eq!((origin.total_hits(), proxy.total_hits()), (1, 0));
 }

@@ -5,10 +5,10 @@
 use image::ImageFormat;
 
 use crate::harness::app::{App, Setup, image};
-use crate::harness::origin::Origin;
+use crate::harness::code;
+use crate::harness::origin::{Origin, Reply};
 use crate::harness::pictures::{
-    self, BLUE, GREEN, RED, YELLOW, assert_colour, decoded, half_transparent, jpeg, oriented, png,
-    quadrants,
+    self, BLUE, GREEN, RED, YELLOW, assert_colour, decoded, half_transparent, jpeg, oriented, png, quadrants,
 };
 
 /// 800 × 400 in four colours.
@@ -21,40 +21,21 @@ async fn wide() -> (Origin, App, String) {
 #[tokio::test]
 async fn renders_every_format_that_is_named() {
     let (_origin, app, url) = wide().await;
-    for (f, mime) in [
-        ("avif", "image/avif"),
-        ("webp", "image/webp"),
-        ("jpeg", "image/jpeg"),
-        ("png", "image/png"),
-    ] {
+    for (f, mime) in [("avif", "image/avif"), ("webp", "image/webp"), ("jpeg", "image/jpeg"), ("png", "image/png")] {
         let answer = app.image(&url, &format!("w=256&f={f}")).await;
         let seen = answer.look();
         assert_eq!((seen.mime, seen.size()), (mime, (256, 128)));
         assert_eq!(answer.header("vary"), None, "named, not negotiated");
         if f != "avif" {
             let picture = decoded(&answer.body);
-            for (at, colour) in [
-                ((25, 25), RED),
-                ((75, 25), GREEN),
-                ((25, 75), BLUE),
-                ((75, 75), YELLOW),
-            ] {
+            for (at, colour) in [((25, 25), RED), ((75, 25), GREEN), ((25, 75), BLUE), ((75, 75), YELLOW)] {
                 assert_colour(&picture, at, colour, 12);
             }
         }
         // The long names mean the same, and share the entry.
-        let long = app
-            .get_with(
-                &image(&url, &format!("width=256&format={f}&quality=75")),
-                &[],
-            )
-            .await;
+        let long = app.image(&url, &format!("width=256&format={f}&quality=75")).await;
         assert_eq!(long.body, answer.body);
-        assert!(
-            long.must("cache-status").contains("hit"),
-            "{:?}",
-            long.headers
-        );
+        assert!(long.must("cache-status").contains("hit"), "{:?}", long.headers);
     }
 }
 
@@ -62,19 +43,11 @@ async fn renders_every_format_that_is_named() {
 async fn reads_back_its_own_avif() {
     let (origin, app, url) = wide().await;
     let avif = app.image(&url, "w=384&f=avif&q=90").await;
-    origin.set(
-        "/again.avif",
-        crate::harness::origin::Reply::new(avif.body, "image/avif"),
-    );
+    origin.set("/again.avif", Reply::new(avif.body, "image/avif"));
     let answer = app.image(&origin.url("/again.avif"), "w=256&f=png").await;
     assert_eq!(answer.look().size(), (256, 128));
     let picture = decoded(&answer.body);
-    for (at, colour) in [
-        ((25, 25), RED),
-        ((75, 25), GREEN),
-        ((25, 75), BLUE),
-        ((75, 75), YELLOW),
-    ] {
+    for (at, colour) in [((25, 25), RED), ((75, 25), GREEN), ((25, 75), BLUE), ((75, 75), YELLOW)] {
         assert_colour(&picture, at, colour, 16);
     }
 }
@@ -83,36 +56,19 @@ async fn reads_back_its_own_avif() {
 async fn negotiates_by_accept() {
     let (origin, app, url) = wide().await;
     let set = |path: &str, file: Vec<u8>| {
-        origin.set(
-            path,
-            crate::harness::origin::Reply::new(file, "application/octet-stream"),
-        );
+        origin.set(path, Reply::new(file, "application/octet-stream"));
         origin.url(path)
     };
     let png = set("/p.png", png(300, 200));
-    let webp = set(
-        "/w.webp",
-        pictures::encoded(&quadrants(300, 200), ImageFormat::WebP),
-    );
-    let clear = set(
-        "/a.webp",
-        pictures::encoded(&half_transparent(300, 200), ImageFormat::WebP),
-    );
+    let webp = set("/w.webp", pictures::encoded(&quadrants(300, 200), ImageFormat::WebP));
+    let clear = set("/a.webp", pictures::encoded(&half_transparent(300, 200), ImageFormat::WebP));
     let rows: &[(&str, Option<&str>, &str)] = &[
         (&url, Some("image/avif,image/webp,*/*"), "image/avif"),
         (&url, Some("image/webp,image/avif"), "image/avif"),
         (&url, Some("image/webp,*/*;q=0.8"), "image/webp"),
-        (
-            &url,
-            Some("image/avif;q=0.5, image/webp;q=0.9"),
-            "image/webp",
-        ),
+        (&url, Some("image/avif;q=0.5, image/webp;q=0.9"), "image/webp"),
         (&url, Some("image/avif;q=0, image/webp;q=0.1"), "image/webp"),
-        (
-            &url,
-            Some("image/avif;q=0,image/webp;q=0,*/*"),
-            "image/jpeg",
-        ),
+        (&url, Some("image/avif;q=0,image/webp;q=0,*/*"), "image/jpeg"),
         (&url, Some("*/*"), "image/jpeg"),
         (&url, Some("image/*"), "image/jpeg"),
         (&url, Some("text/html"), "image/jpeg"),
@@ -136,22 +92,13 @@ async fn negotiates_by_accept() {
     // Transparency outlives the fallback.
     let answer = app.image(&clear, "w=128").await;
     let picture = decoded(&answer.body).to_rgba8();
-    assert_eq!(
-        (
-            picture.get_pixel(120, 40).0[3],
-            picture.get_pixel(8, 40).0[3]
-        ),
-        (0, 255)
-    );
+    assert_eq!((picture.get_pixel(120, 40).0[3], picture.get_pixel(8, 40).0[3]), (0, 255));
 }
 
 #[tokio::test]
 async fn sizes_follow_the_request_and_never_grow() {
     let (origin, app, url) = wide().await;
-    origin.set(
-        "/small.png",
-        crate::harness::origin::Reply::new(png(40, 20), "image/png"),
-    );
+    origin.set("/small.png", Reply::new(png(40, 20), "image/png"));
     let small = origin.url("/small.png");
     for (url, rest, size) in [
         (&url, "w=256", (256, 128)),
@@ -169,12 +116,7 @@ async fn sizes_follow_the_request_and_never_grow() {
         (&small, "w=16", (16, 8)),
         (&small, "", (40, 20)),
     ] {
-        let answer = app
-            .image(
-                url,
-                &format!("{rest}&f=png").trim_start_matches('&').to_owned(),
-            )
-            .await;
+        let answer = app.image(url, &format!("{rest}&f=png").trim_start_matches('&')).await;
         assert_eq!(answer.look().size(), size, "{url} {rest}");
     }
 }
@@ -182,18 +124,8 @@ async fn sizes_follow_the_request_and_never_grow() {
 #[tokio::test]
 async fn without_a_size_the_largest_list_entry_is_the_cap() {
     let origin = Origin::with("/a.png", png(300, 200), "image/png").await;
-    let app = Setup::new()
-        .set("images.device_sizes", "[96, 150]")
-        .set("images.image_sizes", "[16]")
-        .start()
-        .await;
-    assert_eq!(
-        app.image(&origin.url("/a.png"), "f=png")
-            .await
-            .look()
-            .size(),
-        (150, 100)
-    );
+    let app = Setup::new().set("images.device_sizes", "[96, 150]").set("images.image_sizes", "[16]").start().await;
+    assert_eq!(app.image(&origin.url("/a.png"), "f=png").await.look().size(), (150, 100));
 }
 
 #[tokio::test]
@@ -202,9 +134,7 @@ async fn heights_may_have_a_list_of_their_own() {
     let app = Setup::new().set("images.heights", "[50]").start().await;
     let url = origin.url("/a.png");
     assert_eq!(app.image(&url, "h=50&f=png").await.look().size(), (75, 50));
-    app.image(&url, "w=50&f=png")
-        .await
-        .problem(400, crate::harness::code::WIDTH_NOT_ALLOWED);
+    app.image(&url, "w=50&f=png").await.problem(400, code::WIDTH_NOT_ALLOWED);
 }
 
 #[tokio::test]
@@ -212,18 +142,8 @@ async fn snap_rounds_up_to_the_lists() {
     let origin = Origin::with("/a.png", png(1600, 800), "image/png").await;
     let app = Setup::new().set("images.snap", true).start().await;
     let url = origin.url("/a.png");
-    for (rest, width) in [
-        ("w=100", 128),
-        ("w=128", 128),
-        ("w=257", 384),
-        ("w=641", 750),
-        ("w=1", 16),
-    ] {
-        assert_eq!(
-            app.image(&url, &format!("{rest}&f=png")).await.look().width,
-            width,
-            "{rest}"
-        );
+    for (rest, width) in [("w=100", 128), ("w=128", 128), ("w=257", 384), ("w=641", 750), ("w=1", 16)] {
+        assert_eq!(app.image(&url, &format!("{rest}&f=png")).await.look().width, width, "{rest}");
     }
     // Beyond the last entry there is nothing to round up to: the largest is meant, and the source is smaller.
     assert_eq!(app.image(&url, "w=9000&f=png").await.look().width, 1600);
@@ -239,32 +159,17 @@ async fn fits_crop_pad_and_stretch() {
     };
     // cover keeps the middle: all four colours still meet in the centre, nothing is padded.
     let cover = get("w=256&h=256&fit=cover").await;
-    for (at, colour) in [
-        ((10, 10), RED),
-        ((90, 10), GREEN),
-        ((10, 90), BLUE),
-        ((90, 90), YELLOW),
-    ] {
+    for (at, colour) in [((10, 10), RED), ((90, 10), GREEN), ((10, 90), BLUE), ((90, 90), YELLOW)] {
         assert_colour(&cover, at, colour, 8);
     }
     // contain keeps all of it between two bars of the background.
     let contain = get("w=256&h=256&fit=contain&bg=ff00ff").await;
-    for (at, colour) in [
-        ((50, 5), [255, 0, 255]),
-        ((50, 95), [255, 0, 255]),
-        ((25, 40), RED),
-        ((75, 60), YELLOW),
-    ] {
+    for (at, colour) in [((50, 5), [255, 0, 255]), ((50, 95), [255, 0, 255]), ((25, 40), RED), ((75, 60), YELLOW)] {
         assert_colour(&contain, at, colour, 8);
     }
     // fill stretches: each quadrant is a quarter.
     let fill = get("w=256&h=256&fit=fill").await;
-    for (at, colour) in [
-        ((5, 5), RED),
-        ((95, 5), GREEN),
-        ((5, 95), BLUE),
-        ((95, 95), YELLOW),
-    ] {
+    for (at, colour) in [((5, 5), RED), ((95, 5), GREEN), ((5, 95), BLUE), ((95, 95), YELLOW)] {
         assert_colour(&fill, at, colour, 8);
     }
 }
@@ -282,13 +187,7 @@ async fn background_fills_what_was_transparent() {
     // Without bg, formats that know transparency keep it, and the edge does not darken.
     let answer = app.image(&url, "w=128&f=webp").await;
     let picture = decoded(&answer.body).to_rgba8();
-    assert_eq!(
-        (
-            picture.get_pixel(110, 30).0[3],
-            picture.get_pixel(10, 10).0[3]
-        ),
-        (0, 255)
-    );
+    assert_eq!((picture.get_pixel(110, 30).0[3], picture.get_pixel(10, 10).0[3]), (0, 255));
     assert_colour(&decoded(&answer.body), (20, 20), RED, 14);
 }
 
@@ -309,24 +208,11 @@ async fn turns_the_picture_as_exif_says() {
     ];
     for (orientation, colours) in turned {
         let path = format!("/{orientation}.jpg");
-        origin.set(
-            &path,
-            crate::harness::origin::Reply::new(
-                oriented(&jpeg(400, 200), orientation),
-                "image/jpeg",
-            ),
-        );
+        origin.set(&path, Reply::new(oriented(&jpeg(400, 200), orientation), "image/jpeg"));
         let answer = app.image(&origin.url(&path), "w=128&f=png").await;
-        let size = if orientation < 5 {
-            (128, 64)
-        } else {
-            (128, 256)
-        };
+        let size = if orientation < 5 { (128, 64) } else { (128, 256) };
         assert_eq!(answer.look().size(), size, "orientation {orientation}");
-        for (at, colour) in [(20, 20), (80, 20), (20, 80), (80, 80)]
-            .into_iter()
-            .zip(colours)
-        {
+        for (at, colour) in [(20, 20), (80, 20), (20, 80), (80, 80)].into_iter().zip(colours) {
             assert_colour(&decoded(&answer.body), at, colour, 12);
         }
     }
@@ -341,60 +227,24 @@ async fn every_header_of_the_contract_is_there() {
         assert_eq!(answer.must("content-type"), "image/webp");
         assert_eq!(answer.must("content-length"), answer.body.len().to_string());
         let tag = answer.must("etag");
-        assert!(
-            tag.len() > 4 && tag.starts_with('"') && tag.ends_with('"'),
-            "quoted and strong: {tag}"
-        );
-        assert!(
-            answer.must("cache-control").starts_with("public"),
-            "{:?}",
-            answer.headers
-        );
-        assert!(
-            answer.must("cache-control").contains("max-age="),
-            "{:?}",
-            answer.headers
-        );
-        assert_eq!(
-            answer.must("content-security-policy"),
-            "default-src 'none'; sandbox"
-        );
+        assert!(tag.len() > 4 && tag.starts_with('"') && tag.ends_with('"'), "quoted and strong: {tag}");
+        assert!(answer.must("cache-control").starts_with("public"), "{:?}", answer.headers);
+        assert!(answer.must("cache-control").contains("max-age="), "{:?}", answer.headers);
+        assert_eq!(answer.must("content-security-policy"), "default-src 'none'; sandbox");
         assert_eq!(answer.must("x-content-type-options"), "nosniff");
         assert_eq!(answer.must("access-control-allow-origin"), "*");
         assert_eq!(answer.must("cross-origin-resource-policy"), "cross-origin");
         assert_eq!(answer.must("timing-allow-origin"), "*");
-        assert_eq!(
-            answer.must("content-disposition"),
-            "inline; filename=\"wide.webp\""
-        );
-        assert!(
-            answer.must("cache-status").starts_with("pixgate;"),
-            "{:?}",
-            answer.headers
-        );
+        assert_eq!(answer.must("content-disposition"), "inline; filename=\"wide.webp\"");
+        assert!(answer.must("cache-status").starts_with("pixgate;"), "{:?}", answer.headers);
         assert_eq!(answer.header("set-cookie"), None);
     }
-    assert!(
-        miss.must("cache-status").contains("fwd=miss"),
-        "{:?}",
-        miss.headers
-    );
-    assert!(
-        hit.must("cache-status").contains("hit; detail=memory"),
-        "{:?}",
-        hit.headers
-    );
+    assert!(miss.must("cache-status").contains("fwd=miss"), "{:?}", miss.headers);
+    assert!(hit.must("cache-status").contains("hit; detail=memory"), "{:?}", hit.headers);
     for stage in ["fetch", "queue", "decode", "resize", "encode"] {
-        assert!(
-            miss.must("server-timing").contains(stage),
-            "{stage} in {:?}",
-            miss.headers
-        );
+        assert!(miss.must("server-timing").contains(stage), "{stage} in {:?}", miss.headers);
     }
-    assert_eq!(
-        (miss.must("etag"), &miss.body),
-        (hit.must("etag"), &hit.body)
-    );
+    assert_eq!((miss.must("etag"), &miss.body), (hit.must("etag"), &hit.body));
     let other = app.image(&url, "w=128&f=webp").await;
     assert_ne!(other.must("etag"), hit.must("etag"));
 }
@@ -408,13 +258,7 @@ async fn head_is_get_without_the_body() {
     let warm = app.send("HEAD", &target, &[]).await;
     for head in [&cold, &warm] {
         assert_eq!((head.status, head.body.len()), (200, 0));
-        for name in [
-            "content-type",
-            "content-length",
-            "etag",
-            "cache-control",
-            "content-disposition",
-        ] {
+        for name in ["content-type", "content-length", "etag", "cache-control", "content-disposition"] {
             assert_eq!(head.must(name), get.must(name), "{name}");
         }
     }
@@ -428,24 +272,11 @@ async fn conditional_requests_get_304() {
     let (_origin, app, url) = wide().await;
     let target = image(&url, "w=256");
     let tag = app.get(&target).await.must("etag").to_owned();
-    for known in [
-        tag.clone(),
-        format!("W/{tag}"),
-        "*".to_owned(),
-        format!("\"x\", {tag}"),
-    ] {
+    for known in [tag.clone(), format!("W/{tag}"), "*".to_owned(), format!("\"x\", {tag}")] {
         let answer = app.get_with(&target, &[("if-none-match", &known)]).await;
         assert_eq!((answer.status, answer.body.len()), (304, 0), "{known}");
-        assert_eq!(
-            (answer.must("etag"), answer.must("vary")),
-            (tag.as_str(), "Accept")
-        );
+        assert_eq!((answer.must("etag"), answer.must("vary")), (tag.as_str(), "Accept"));
         assert!(answer.must("cache-control").starts_with("public"));
     }
-    assert_eq!(
-        app.get_with(&target, &[("if-none-match", "\"other\"")])
-            .await
-            .status,
-        200
-    );
+    assert_eq!(app.get_with(&target, &[("if-none-match", "\"other\"")]).await.status, 200);
 }

@@ -2,6 +2,12 @@
 //! contracts alone (API, Next.js, threats). Law: nothing of the crate is imported here; pictures are judged by
 //! format, size and colour, never by bytes. One binary, one module per concern; every module starts its own service.
 
+#![expect(
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "the harness shows the service's log on failure, reads where the corpus is, and waits for processes"
+)]
+
 mod admin;
 mod caching;
 mod corpus;

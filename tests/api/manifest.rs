@@ -34,16 +34,9 @@ async fn a_manifest_is_imported_and_served_from() {
     // Printed as TOML that is a configuration of its own.
     let (code, toml, said) = run(dir.path(), &[], &["import-next", "images-manifest.json"]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(
-        toml.contains("[images]") && toml.contains("[sources]") && toml.contains("1080"),
-        "{toml}"
-    );
+    assert!(toml.contains("[images]") && toml.contains("[sources]") && toml.contains("1080"), "{toml}");
     let imported = dir.write("imported.toml", &toml);
-    let (code, _, said) = run(
-        dir.path(),
-        &[],
-        &["check-config", "--config", &imported.to_string_lossy()],
-    );
+    let (code, _, said) = run(dir.path(), &[], &["check-config", "--config", &imported.to_string_lossy()]);
     assert_eq!(code, Some(0), "{said}\n{toml}");
     // Read directly; the service then has the app's lists and nothing else.
     let app = Setup::new()
@@ -56,21 +49,15 @@ async fn a_manifest_is_imported_and_served_from() {
     let good = origin.url("/public/a.png");
     assert_eq!(app.next(&good, 640, 60).await.look().size(), (640, 320));
     let text = |what: &str| format!(r#""{what} is not allowed"#);
-    app.next(&good, 750, 60)
-        .await
-        .plain(400, &text(r#"w" parameter (width) of 750"#));
-    app.next(&good, 640, 75)
-        .await
-        .plain(400, &text(r#"q" parameter (quality) of 75"#));
+    app.next(&good, 750, 60).await.plain(400, &text(r#"w" parameter (width) of 750"#));
+    app.next(&good, 640, 75).await.plain(400, &text(r#"q" parameter (quality) of 75"#));
     for refused in [
         origin.url("/private/a.png"),
         origin.url("/public/a.png?v=1"),
         origin.url("/publicity/a.png"),
         "https://example.com/img/a.png".to_owned(),
     ] {
-        app.next(&refused, 640, 60)
-            .await
-            .plain(400, &text(r#"url" parameter"#));
+        app.next(&refused, 640, 60).await.plain(400, &text(r#"url" parameter"#));
     }
     // TOML is stronger than the manifest.
     let app = Setup::new()

@@ -26,10 +26,7 @@ async fn started() -> (Origin, App) {
     origin.set("/public/a.png", Reply::new(png(1000, 500), "image/png"));
     let app = Setup::new()
         .text("sources.base_url", &origin.url(""))
-        .set(
-            "sources.local_patterns",
-            r#"[{ pathname = "/public/**", search = "" }]"#,
-        )
+        .set("sources.local_patterns", r#"[{ pathname = "/public/**", search = "" }]"#)
         .start()
         .await;
     (origin, app)
@@ -52,10 +49,7 @@ async fn urls_are_refused_in_order_with_the_exact_text() {
         ("url=%2F%2Fexample.com%2Fa.png", PROTOCOL_RELATIVE),
         ("url=%2F%2F_next%2Fimage", PROTOCOL_RELATIVE),
         ("url=%2F_next%2Fimage", RECURSIVE),
-        (
-            "url=%2F_next%2Fimage%3Furl%3D%252Fa.png%26w%3D64%26q%3D75",
-            RECURSIVE,
-        ),
+        ("url=%2F_next%2Fimage%3Furl%3D%252Fa.png%26w%3D64%26q%3D75", RECURSIVE),
         ("url=%2F_next%2Fimage%2Fdeeper", RECURSIVE),
         ("url=%2Fassets%2F_next%2Fimage%3Furl%3Dx", RECURSIVE),
         ("url=%2F%255Fnext%2Fimage", RECURSIVE),
@@ -70,15 +64,10 @@ async fn urls_are_refused_in_order_with_the_exact_text() {
         ("url=file%3A%2F%2F%2Fetc%2Fpasswd", INVALID),
         ("url=javascript%3Aalert(1)", INVALID),
         ("url=http%3A%2F%2Fother.example%2Fa.png", NOT_ALLOWED),
-        (
-            "url=http%3A%2F%2F127.0.0.1.other.example%2Fa.png",
-            NOT_ALLOWED,
-        ),
+        ("url=http%3A%2F%2F127.0.0.1.other.example%2Fa.png", NOT_ALLOWED),
     ];
     for (query, text) in rows {
-        app.get(&format!("/_next/image?{query}"))
-            .await
-            .plain(400, text);
+        app.get(&format!("/_next/image?{query}")).await.plain(400, text);
     }
     app.get("/_next/image").await.plain(400, REQUIRED);
     assert_eq!(origin.total_hits(), 0);
@@ -88,12 +77,8 @@ async fn urls_are_refused_in_order_with_the_exact_text() {
 async fn the_longest_url_passes() {
     let (_origin, app) = started().await;
     let path = |units: usize| format!("/public/{}", "é".repeat(units - "/public/".len()));
-    app.get(&format!("/_next/image?url={}", enc(&path(3072))))
-        .await
-        .plain(400, W_REQUIRED);
-    app.get(&format!("/_next/image?url={}", enc(&path(3073))))
-        .await
-        .plain(400, TOO_LONG);
+    app.get(&format!("/_next/image?url={}", enc(&path(3072)))).await.plain(400, W_REQUIRED);
+    app.get(&format!("/_next/image?url={}", enc(&path(3073)))).await.plain(400, TOO_LONG);
 }
 
 #[tokio::test]
@@ -136,21 +121,11 @@ async fn widths_and_qualities_are_refused_in_order_with_the_exact_text() {
         ("w=64&q=100", q_of(100)),
     ];
     for (rest, text) in rows {
-        app.get(&format!("/_next/image?url={url}&{rest}"))
-            .await
-            .plain(400, &text);
+        app.get(&format!("/_next/image?url={url}&{rest}")).await.plain(400, &text);
     }
-    let huge = app
-        .get(&format!(
-            "/_next/image?url={url}&w=99999999999999999999&q=75"
-        ))
-        .await;
+    let huge = app.get(&format!("/_next/image?url={url}&w=99999999999999999999&q=75")).await;
     assert_eq!(huge.status, 400);
-    assert!(
-        huge.text().starts_with(r#""w" parameter (width) "#),
-        "{}",
-        huge.text()
-    );
+    assert!(huge.text().starts_with(r#""w" parameter (width) "#), "{}", huge.text());
     assert_eq!(origin.total_hits(), 0);
 }
 
@@ -159,13 +134,8 @@ async fn leading_zeros_mean_the_same_width_and_share_the_entry() {
     let (origin, app) = started().await;
     let url = enc(&origin.url("/a.png"));
     let plain = app.get(&format!("/_next/image?url={url}&w=640&q=75")).await;
-    assert_eq!(
-        (plain.look().size(), plain.must("x-nextjs-cache")),
-        ((640, 320), "MISS")
-    );
-    let zeros = app
-        .get(&format!("/_next/image?url={url}&w=0640&q=075"))
-        .await;
+    assert_eq!((plain.look().size(), plain.must("x-nextjs-cache")), ((640, 320), "MISS"));
+    let zeros = app.get(&format!("/_next/image?url={url}&w=0640&q=075")).await;
     assert_eq!((zeros.status, zeros.must("x-nextjs-cache")), (200, "HIT"));
     assert_eq!(zeros.must("etag"), plain.must("etag"));
 }
@@ -177,11 +147,7 @@ async fn unknown_parameters_are_ignored_and_not_in_the_key() {
     assert_eq!(app.get(&target).await.must("x-nextjs-cache"), "MISS");
     for more in ["&dpl=dpl_8", "&h=100", "&f=avif", "&x=1&x=2"] {
         let answer = app.get(&format!("{target}{more}")).await;
-        assert_eq!(
-            (answer.status, answer.must("x-nextjs-cache")),
-            (200, "HIT"),
-            "{more}"
-        );
+        assert_eq!((answer.status, answer.must("x-nextjs-cache")), (200, "HIT"), "{more}");
         assert_eq!(answer.look().mime, "image/png");
     }
     assert_eq!(origin.hits("/a.png"), 1);
@@ -193,13 +159,7 @@ async fn hard_urls_are_400_and_go_nowhere() {
     let with_password = format!("http://user:pw@{}/a.png", origin.address);
     let with_user = format!("http://user@{}/a.png", origin.address);
     let elsewhere = format!("/\\{}/a.png", origin.address);
-    for url in [
-        "/public/%zz/a.png",
-        "/public/%/a.png",
-        &elsewhere,
-        &with_password,
-        &with_user,
-    ] {
+    for url in ["/public/%zz/a.png", "/public/%/a.png", &elsewhere, &with_password, &with_user] {
         let answer = app.next(url, 64, 75).await;
         assert_eq!(answer.status, 400, "{url}: {}", answer.text());
         assert_eq!(answer.must("cache-control"), "no-store");
@@ -215,10 +175,7 @@ async fn local_urls_come_from_the_base_url() {
     assert_eq!(origin.hits("/public/a.png"), 1);
     // Without a base URL there is no app to ask.
     let alone = Setup::new().start().await;
-    alone
-        .next("/public/a.png", 64, 75)
-        .await
-        .plain(400, NOT_ALLOWED);
+    alone.next("/public/a.png", 64, 75).await.plain(400, NOT_ALLOWED);
 }
 
 #[tokio::test]
@@ -229,18 +186,8 @@ async fn remote_patterns_are_asked_too() {
     let patterns = format!(
         r#"[{{ protocol = "http", hostname = "127.0.0.*", port = "{port}", pathname = "/ok/**", search = "" }}]"#
     );
-    let app = Setup::new()
-        .set("sources.domains", "[]")
-        .set("sources.remote_patterns", patterns)
-        .start()
-        .await;
-    assert_eq!(
-        app.next(&origin.url("/ok/deep/a.png"), 64, 75)
-            .await
-            .look()
-            .size(),
-        (64, 32)
-    );
+    let app = Setup::new().set("sources.domains", "[]").set("sources.remote_patterns", patterns).start().await;
+    assert_eq!(app.next(&origin.url("/ok/deep/a.png"), 64, 75).await.look().size(), (64, 32));
     for refused in [
         origin.url("/other/a.png"),
         origin.url("/ok/../other/a.png"),
@@ -260,33 +207,12 @@ async fn routes_and_methods() {
     let query = format!("url={}&w=64&q=75", enc(&origin.url("/a.png")));
     let slash = app.get(&format!("/_next/image/?{query}")).await;
     assert_eq!(slash.status, 308);
-    assert!(
-        slash
-            .must("location")
-            .ends_with(&format!("/_next/image?{query}")),
-        "{:?}",
-        slash.headers
-    );
-    for path in [
-        "/_next/image/foo",
-        "/_next/imagefoo",
-        "/_next",
-        "/next/image",
-    ] {
-        assert_eq!(
-            app.get(&format!("{path}?{query}")).await.status,
-            404,
-            "{path}"
-        );
+    assert!(slash.must("location").ends_with(&format!("/_next/image?{query}")), "{:?}", slash.headers);
+    for path in ["/_next/image/foo", "/_next/imagefoo", "/_next", "/next/image"] {
+        assert_eq!(app.get(&format!("{path}?{query}")).await.status, 404, "{path}");
     }
     for method in ["POST", "PUT", "DELETE"] {
-        assert_eq!(
-            app.send(method, &format!("/_next/image?{query}"), &[])
-                .await
-                .status,
-            405,
-            "{method}"
-        );
+        assert_eq!(app.send(method, &format!("/_next/image?{query}"), &[]).await.status, 405, "{method}");
     }
     assert_eq!(origin.total_hits(), 0);
 }
@@ -294,14 +220,9 @@ async fn routes_and_methods() {
 #[tokio::test]
 async fn the_path_is_configurable() {
     let origin = Origin::with("/a.jpg", jpeg(100, 50), "image/jpeg").await;
-    let app = Setup::new()
-        .text("server.next_path", "/media/optimizer")
-        .start()
-        .await;
+    let app = Setup::new().text("server.next_path", "/media/optimizer").start().await;
     let target = next(&origin.url("/a.jpg"), 64, 75);
     assert_eq!(app.get(&target).await.status, 404);
-    let moved = app
-        .get(&target.replace("/_next/image", "/media/optimizer"))
-        .await;
+    let moved = app.get(&target.replace("/_next/image", "/media/optimizer")).await;
     assert_eq!(moved.look().size(), (64, 32));
 }

@@ -46,24 +46,14 @@ async fn each_bad_parameter_is_a_problem_of_its_own() {
         ("w=64&width=64", code::PARAMETER_REPEATED),
         ("w=64&q=75&quality=75", code::PARAMETER_REPEATED),
         ("w=64&f=webp&format=webp", code::PARAMETER_REPEATED),
-        (
-            "w=64&url=http%3A%2F%2F127.0.0.1%2Fb",
-            code::PARAMETER_REPEATED,
-        ),
+        ("w=64&url=http%3A%2F%2F127.0.0.1%2Fb", code::PARAMETER_REPEATED),
     ];
     for (rest, code) in rows {
         let answer = app.image(&url, rest).await;
         let detail = answer.problem(400, code);
-        assert!(
-            !detail.contains("panicked") && !detail.contains("src/"),
-            "{detail}"
-        );
+        assert!(!detail.contains("panicked") && !detail.contains("src/"), "{detail}");
     }
-    assert_eq!(
-        origin.total_hits(),
-        0,
-        "nothing is fetched for a request that cannot be served"
-    );
+    assert_eq!(origin.total_hits(), 0, "nothing is fetched for a request that cannot be served");
 }
 
 #[tokio::test]
@@ -76,34 +66,18 @@ async fn the_url_must_be_there_and_be_one() {
         ("/image?url=&w=64", code::PARAMETER_MISSING),
         ("/image?url=photo.jpg&w=64", code::URL_INVALID),
         ("/image?url=%2F%2F127.0.0.1%2Fa.jpg&w=64", code::URL_INVALID),
-        (
-            "/image?url=ftp%3A%2F%2F127.0.0.1%2Fa.jpg&w=64",
-            code::URL_INVALID,
-        ),
-        (
-            "/image?url=file%3A%2F%2F%2Fetc%2Fpasswd&w=64",
-            code::URL_INVALID,
-        ),
-        (
-            "/image?url=data%3Aimage%2Fpng%3Bbase64%2CAAAA&w=64",
-            code::URL_INVALID,
-        ),
+        ("/image?url=ftp%3A%2F%2F127.0.0.1%2Fa.jpg&w=64", code::URL_INVALID),
+        ("/image?url=file%3A%2F%2F%2Fetc%2Fpasswd&w=64", code::URL_INVALID),
+        ("/image?url=data%3Aimage%2Fpng%3Bbase64%2CAAAA&w=64", code::URL_INVALID),
         ("/image?url=http%3A%2F%2F&w=64", code::URL_INVALID),
-        (
-            "/image?url=http%3A%2F%2Fother.example%2Fa.jpg&w=64",
-            code::URL_NOT_ALLOWED,
-        ),
+        ("/image?url=http%3A%2F%2Fother.example%2Fa.jpg&w=64", code::URL_NOT_ALLOWED),
     ] {
         app.get(target).await.problem(400, code);
     }
     let long = format!("http://{}/{}.jpg", origin.address, "a".repeat(3100));
-    app.image(&long, "w=64")
-        .await
-        .problem(400, code::URL_INVALID);
+    app.image(&long, "w=64").await.problem(400, code::URL_INVALID);
     // A path needs sources.base_url; without it there is nothing to resolve against.
-    app.image("/a.jpg", "w=64")
-        .await
-        .problem(400, code::URL_NOT_ALLOWED);
+    app.image("/a.jpg", "w=64").await.problem(400, code::URL_NOT_ALLOWED);
     assert_eq!(origin.total_hits(), 0);
 }
 
@@ -111,9 +85,7 @@ async fn the_url_must_be_there_and_be_one() {
 async fn an_empty_allow_list_admits_nothing() {
     let origin = Origin::with("/a.jpg", jpeg(80, 40), "image/jpeg").await;
     let app = Setup::new().without("sources.domains").start().await;
-    app.image(&origin.url("/a.jpg"), "w=64")
-        .await
-        .problem(400, code::URL_NOT_ALLOWED);
+    app.image(&origin.url("/a.jpg"), "w=64").await.problem(400, code::URL_NOT_ALLOWED);
     assert_eq!(origin.total_hits(), 0);
 }
 
@@ -123,34 +95,16 @@ async fn tracking_parameters_are_ignored_and_share_the_entry() {
     let app = Setup::new().start().await;
     let url = origin.url("/a.jpg");
     let plain = app.image(&url, "w=64&f=webp").await;
-    let tracked = app
-        .image(
-            &url,
-            "w=64&f=webp&utm_source=mail&utm_campaign=x&dpl=dpl_123",
-        )
-        .await;
-    assert_eq!(
-        (tracked.status, tracked.must("etag")),
-        (200, plain.must("etag"))
-    );
-    assert!(
-        tracked.must("cache-status").contains("hit"),
-        "{:?}",
-        tracked.headers
-    );
+    let tracked = app.image(&url, "w=64&f=webp&utm_source=mail&utm_campaign=x&dpl=dpl_123").await;
+    assert_eq!((tracked.status, tracked.must("etag")), (200, plain.must("etag")));
+    assert!(tracked.must("cache-status").contains("hit"), "{:?}", tracked.headers);
 }
 
 #[tokio::test]
 async fn a_path_is_resolved_against_the_base_url() {
     let origin = Origin::with("/media/a.jpg", jpeg(80, 40), "image/jpeg").await;
-    let app = Setup::new()
-        .text("sources.base_url", &origin.url(""))
-        .start()
-        .await;
-    assert_eq!(
-        app.image("/media/a.jpg", "w=64&f=png").await.look().size(),
-        (64, 32)
-    );
+    let app = Setup::new().text("sources.base_url", &origin.url("")).start().await;
+    assert_eq!(app.image("/media/a.jpg", "w=64&f=png").await.look().size(), (64, 32));
     assert_eq!(origin.hits("/media/a.jpg"), 1);
 }
 
@@ -159,9 +113,7 @@ async fn methods_and_paths_that_do_not_exist() {
     let origin = Origin::with("/a.jpg", jpeg(80, 40), "image/jpeg").await;
     let app = Setup::new().start().await;
     for method in ["POST", "PUT", "DELETE", "PATCH"] {
-        let answer = app
-            .send(method, &image(&origin.url("/a.jpg"), "w=64"), &[])
-            .await;
+        let answer = app.send(method, &image(&origin.url("/a.jpg"), "w=64"), &[]).await;
         assert_eq!(answer.status, 405, "{method}");
         assert_eq!(answer.must("cache-control"), "no-store");
     }
@@ -180,9 +132,7 @@ async fn oversized_requests_are_turned_away() {
     assert!((400..500).contains(&answer.status), "{}", answer.status);
     // The server may answer 4xx or cut the connection; it must not keep reading for ever, nor die.
     let huge = "b".repeat(300_000);
-    let sent =
-        crate::harness::client::request(app.public, "GET", "/healthz", &[("x-huge", &huge)], b"")
-            .await;
+    let sent = crate::harness::client::request(app.public, "GET", "/healthz", &[("x-huge", &huge)], b"").await;
     assert!(sent.map_or(true, |answer| (400..500).contains(&answer.status)));
     assert!(app.lives().await);
 }

@@ -30,10 +30,7 @@ fn hex(bytes: &[u8]) -> String {
 
 async fn started() -> (Origin, App, String) {
     let origin = Origin::with("/a.png", png(400, 200), "image/png").await;
-    let app = Setup::new()
-        .set("images.signing_keys", format!("[\"{NEW}\", \"{OLD}\"]"))
-        .start()
-        .await;
+    let app = Setup::new().set("images.signing_keys", format!("[\"{NEW}\", \"{OLD}\"]")).start().await;
     let url = enc(&origin.url("/a.png"));
     (origin, app, url)
 }
@@ -56,11 +53,7 @@ async fn a_signature_allows_any_size_and_quality() {
             assert_eq!((seen.mime, seen.width), ("image/webp", 123), "{s}");
         }
         let first = format!("/image?s={}&{query}", hex(&mac));
-        assert_eq!(
-            app.get(&first).await.status,
-            200,
-            "its place does not matter"
-        );
+        assert_eq!(app.get(&first).await.status, 200, "its place does not matter");
     }
 }
 
@@ -69,48 +62,23 @@ async fn anything_else_is_403() {
     let (origin, app, url) = started().await;
     let query = format!("url={url}&w=123&q=33");
     let good = hex(&mac(NEW, "/image", &query));
-    let stranger = hex(&mac(
-        "a-key-that-was-never-configured-here",
-        "/image",
-        &query,
-    ));
+    let stranger = hex(&mac("a-key-that-was-never-configured-here", "/image", &query));
     let mut flipped = good.clone();
     flipped.replace_range(0..1, if good.starts_with('0') { "1" } else { "0" });
-    for s in [
-        stranger.as_str(),
-        flipped.as_str(),
-        &good[..62],
-        "",
-        "zz",
-        &hex(&mac(NEW, "/placeholder", &query)),
-    ] {
-        app.get(&format!("/image?{query}&s={s}"))
-            .await
-            .problem(403, code::SIGNATURE_INVALID);
+    for s in [stranger.as_str(), flipped.as_str(), &good[..62], "", "zz", &hex(&mac(NEW, "/placeholder", &query))] {
+        app.get(&format!("/image?{query}&s={s}")).await.problem(403, code::SIGNATURE_INVALID);
     }
     // The signature covers every parameter.
-    for changed in [
-        format!("url={url}&w=124&q=33"),
-        format!("url={url}&w=123&q=34"),
-        format!("{query}&h=50"),
-    ] {
-        app.get(&format!("/image?{changed}&s={good}"))
-            .await
-            .problem(403, code::SIGNATURE_INVALID);
+    for changed in [format!("url={url}&w=124&q=33"), format!("url={url}&w=123&q=34"), format!("{query}&h=50")] {
+        app.get(&format!("/image?{changed}&s={good}")).await.problem(403, code::SIGNATURE_INVALID);
     }
     // A bad signature is refused even on a request that needs none.
-    app.get(&format!("/image?url={url}&w=64&s={good}"))
-        .await
-        .problem(403, code::SIGNATURE_INVALID);
+    app.get(&format!("/image?url={url}&w=64&s={good}")).await.problem(403, code::SIGNATURE_INVALID);
     // Twice is not once.
-    app.get(&format!("/image?{query}&s={good}&s={good}"))
-        .await
-        .problem(400, code::PARAMETER_REPEATED);
+    app.get(&format!("/image?{query}&s={good}&s={good}")).await.problem(400, code::PARAMETER_REPEATED);
     assert_eq!(origin.total_hits(), 0);
     // Unsigned requests keep to the lists.
-    app.get(&format!("/image?{query}"))
-        .await
-        .problem(400, code::WIDTH_NOT_ALLOWED);
+    app.get(&format!("/image?{query}")).await.problem(400, code::WIDTH_NOT_ALLOWED);
     assert_eq!(app.get(&format!("/image?url={url}&w=64")).await.status, 200);
 }
 
@@ -121,14 +89,10 @@ async fn a_signature_does_not_lift_the_hard_limits_or_the_allow_list() {
         let s = hex(&mac(NEW, "/image", &query));
         app.get(&format!("/image?{query}&s={s}")).await
     };
-    signed(format!("url={url}&w=123&q=101"))
-        .await
-        .problem(400, code::PARAMETER_INVALID);
+    signed(format!("url={url}&w=123&q=101")).await.problem(400, code::PARAMETER_INVALID);
     assert_eq!(signed(format!("url={url}&w=1000000")).await.status, 400);
     let elsewhere = enc("http://other.example/a.png");
-    signed(format!("url={elsewhere}&w=123"))
-        .await
-        .problem(400, code::URL_NOT_ALLOWED);
+    signed(format!("url={elsewhere}&w=123")).await.problem(400, code::URL_NOT_ALLOWED);
     assert_eq!(origin.total_hits(), 0);
 }
 
@@ -138,7 +102,5 @@ async fn without_keys_a_signature_cannot_be_valid() {
     let app = Setup::new().start().await;
     let query = format!("url={}&w=64", enc(&origin.url("/a.png")));
     let s = hex(&mac("", "/image", &query));
-    app.get(&format!("/image?{query}&s={s}"))
-        .await
-        .problem(403, code::SIGNATURE_INVALID);
+    app.get(&format!("/image?{query}&s={s}")).await.problem(403, code::SIGNATURE_INVALID);
 }

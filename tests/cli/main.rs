@@ -2,10 +2,13 @@
 //! flags > environment > TOML > manifest. Law: exit codes are 0 done, 1 failed, 2 usage; secrets never appear; a
 //! configuration's problems come all at once, each with its key and where it came from.
 
-#[expect(
-    dead_code,
-    reason = "the command line needs a part of the harness that the API suite uses whole"
+#![expect(
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "the harness shows the service's log on failure and waits for processes"
 )]
+
+#[expect(dead_code, reason = "the command line needs a part of the harness that the API suite uses whole")]
 #[path = "../api/harness/mod.rs"]
 mod harness;
 
@@ -16,46 +19,22 @@ use harness::pictures::{self, jpeg, look};
 fn check(toml: &str, environment: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let dir = TempDir::new();
     dir.write("my.toml", toml);
-    run(
-        dir.path(),
-        environment,
-        &["check-config", "--config", "my.toml"],
-    )
+    run(dir.path(), environment, &["check-config", "--config", "my.toml"])
 }
 
 #[test]
 fn a_valid_configuration_is_shown_with_the_origin_of_each_value() {
     let toml = "[images]\nqualities = [60, 75]\n[limits]\nqueue = 17\n";
-    let (code, shown, said) = check(
-        toml,
-        &[
-            ("PIXGATE_IMAGES_SNAP", "true"),
-            ("PIXGATE_LIMITS_QUEUE", "19"),
-        ],
-    );
+    let (code, shown, said) = check(toml, &[("PIXGATE_IMAGES_SNAP", "true"), ("PIXGATE_LIMITS_QUEUE", "19")]);
     assert_eq!(code, Some(0), "{said}");
     let line = |key: &str| {
         let found = shown.lines().find(|line| line.contains(key));
-        found
-            .unwrap_or_else(|| panic!("no {key} in:\n{shown}"))
-            .to_owned()
+        found.unwrap_or_else(|| panic!("no {key} in:\n{shown}")).to_owned()
     };
-    assert!(
-        line("qualities").contains("60") && line("qualities").contains("my.toml"),
-        "{}",
-        line("qualities")
-    );
-    assert!(
-        line("snap").contains("true") && line("snap").contains("PIXGATE_IMAGES_SNAP"),
-        "{}",
-        line("snap")
-    );
+    assert!(line("qualities").contains("60") && line("qualities").contains("my.toml"), "{}", line("qualities"));
+    assert!(line("snap").contains("true") && line("snap").contains("PIXGATE_IMAGES_SNAP"), "{}", line("snap"));
     // The environment wins over the file.
-    assert!(
-        line("queue").contains("19") && line("queue").contains("PIXGATE_LIMITS_QUEUE"),
-        "{}",
-        line("queue")
-    );
+    assert!(line("queue").contains("19") && line("queue").contains("PIXGATE_LIMITS_QUEUE"), "{}", line("queue"));
     assert!(
         line("max_redirects").contains('3') && line("max_redirects").contains("default"),
         "{}",
@@ -76,32 +55,19 @@ fn all_problems_come_at_once() {
     let toml = "[images]\nqualities = [0, 75]\nminimum_cache_ttl = \"soon\"\n[limits]\nqueue = \"many\"\n[server]\nlisten = \"nowhere\"\n[sources]\nallow_cidrs = [\"10.0.0.0/99\"]\n";
     let (code, shown, said) = check(toml, &[("PIXGATE_SOURCES_MAX_BYTES", "big")]);
     assert_eq!(code, Some(1), "{shown}");
-    for key in [
-        "images.qualities",
-        "images.minimum_cache_ttl",
-        "limits.queue",
-        "server.listen",
-        "sources.allow_cidrs",
-    ] {
-        let named = said
-            .lines()
-            .find(|line| line.contains(key))
-            .unwrap_or_else(|| panic!("no {key} in:\n{said}"));
+    for key in ["images.qualities", "images.minimum_cache_ttl", "limits.queue", "server.listen", "sources.allow_cidrs"]
+    {
+        let named = said.lines().find(|line| line.contains(key)).unwrap_or_else(|| panic!("no {key} in:\n{said}"));
         assert!(named.contains("my.toml"), "where it came from: {named}");
     }
-    let named = said
-        .lines()
-        .find(|line| line.contains("sources.max_bytes"))
-        .unwrap_or_else(|| panic!("{said}"));
+    let named = said.lines().find(|line| line.contains("sources.max_bytes")).unwrap_or_else(|| panic!("{said}"));
     assert!(named.contains("PIXGATE_SOURCES_MAX_BYTES"), "{named}");
 }
 
 #[test]
 fn unknown_keys_sections_and_variables_are_refused() {
-    let (code, _, said) = check(
-        "[images]\nqualitys = [75]\n[imagse]\nsnap = true\n",
-        &[("PIXGATE_IMAGES_SANP", "true")],
-    );
+    let (code, _, said) =
+        check("[images]\nqualitys = [75]\n[imagse]\nsnap = true\n", &[("PIXGATE_IMAGES_SANP", "true")]);
     assert_eq!(code, Some(1));
     for name in ["images.qualitys", "imagse", "PIXGATE_IMAGES_SANP"] {
         assert!(said.contains(name), "no {name} in:\n{said}");
@@ -114,17 +80,11 @@ fn a_wildcard_host_is_refused_unless_the_word_is_said() {
         let toml = format!("[sources]\nremote_patterns = [{{ hostname = \"{host}\" }}]\n");
         let (code, _, said) = check(&toml, &[]);
         assert_eq!(code, Some(1), "{host}");
-        assert!(
-            said.contains("sources.remote_patterns") && said.contains("allow_any_host"),
-            "{said}"
-        );
+        assert!(said.contains("sources.remote_patterns") && said.contains("allow_any_host"), "{said}");
         let (code, _, said) = check(&format!("{toml}allow_any_host = true\n"), &[]);
         assert_eq!(code, Some(0), "{said}");
     }
-    let (code, _, said) = check(
-        "[sources]\nremote_patterns = [{ hostname = \"**.example.com\" }]\n",
-        &[],
-    );
+    let (code, _, said) = check("[sources]\nremote_patterns = [{ hostname = \"**.example.com\" }]\n", &[]);
     assert_eq!(code, Some(0), "{said}");
     let (code, _, said) = check("[sources]\ndomains = [\"*\"]\n", &[]);
     assert_eq!(code, Some(1));
@@ -134,28 +94,13 @@ fn a_wildcard_host_is_refused_unless_the_word_is_said() {
 #[test]
 fn secrets_are_masked() {
     let toml = "[server]\nadmin_token = \"hunter2-token-0123456789abcdef\"\n[images]\nsigning_keys = [\"hunter2-key-0123456789abcdef012345\"]\n[sources]\nbase_url = \"https://user:hunter2-password@app.example\"\n";
-    for environment in [
-        &[][..],
-        &[(
-            "PIXGATE_SERVER_ADMIN_TOKEN",
-            "hunter2-from-env-0123456789abcdef",
-        )],
-    ] {
+    for environment in [&[][..], &[("PIXGATE_SERVER_ADMIN_TOKEN", "hunter2-from-env-0123456789abcdef")]] {
         let (_, shown, said) = check(toml, environment);
-        assert!(
-            !shown.contains("hunter2") && !said.contains("hunter2"),
-            "{shown}\n{said}"
-        );
+        assert!(!shown.contains("hunter2") && !said.contains("hunter2"), "{shown}\n{said}");
     }
-    let (code, shown, said) = check(
-        "[server]\nadmin_token = \"hunter2-token-0123456789abcdef\"\n",
-        &[],
-    );
+    let (code, shown, said) = check("[server]\nadmin_token = \"hunter2-token-0123456789abcdef\"\n", &[]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(
-        shown.contains("admin_token"),
-        "named, though not shown: {shown}"
-    );
+    assert!(shown.contains("admin_token"), "named, though not shown: {shown}");
 }
 
 #[test]
@@ -167,16 +112,9 @@ fn broken_or_missing_files_are_said_clearly() {
     let (code, _, said) = run(dir.path(), &[], &["check-config", "--config", "none.toml"]);
     assert_eq!(code, Some(1));
     assert!(said.contains("none.toml"), "{said}");
-    let (code, _, said) = run(
-        dir.path(),
-        &[("PIXGATE_CONFIG", "other.toml")],
-        &["check-config"],
-    );
+    let (code, _, said) = run(dir.path(), &[("PIXGATE_CONFIG", "other.toml")], &["check-config"]);
     assert_eq!(code, Some(1));
-    assert!(
-        said.contains("other.toml"),
-        "PIXGATE_CONFIG is read: {said}"
-    );
+    assert!(said.contains("other.toml"), "PIXGATE_CONFIG is read: {said}");
 }
 
 #[test]
@@ -195,18 +133,10 @@ fn manifests_that_cannot_be_read_are_failures() {
 fn render_writes_a_picture() {
     let dir = TempDir::new();
     dir.write("in.jpg", jpeg(400, 200));
-    for (format, mime) in [
-        ("webp", "image/webp"),
-        ("avif", "image/avif"),
-        ("jpeg", "image/jpeg"),
-        ("png", "image/png"),
-    ] {
+    for (format, mime) in [("webp", "image/webp"), ("avif", "image/avif"), ("jpeg", "image/jpeg"), ("png", "image/png")]
+    {
         let out = format!("out.{format}");
-        let (code, _, said) = run(
-            dir.path(),
-            &[],
-            &["render", "in.jpg", "-w", "64", "-f", format, "-o", &out],
-        );
+        let (code, _, said) = run(dir.path(), &[], &["render", "in.jpg", "-w", "64", "-f", format, "-o", &out]);
         assert_eq!(code, Some(0), "{said}");
         let seen = look(&std::fs::read(dir.path().join(&out)).expect("the picture"));
         assert_eq!((seen.mime, seen.size()), (mime, (64, 32)));
@@ -221,17 +151,10 @@ fn render_fails_clearly() {
     dir.write("page.jpg", "<html>no picture</html>");
     dir.write("bomb.png", pictures::png_header_only(60_000, 50_000));
     for file in ["none.jpg", "page.jpg", "bomb.png"] {
-        let (code, _, said) = run(
-            dir.path(),
-            &[],
-            &["render", file, "-w", "64", "-f", "webp", "-o", "out.webp"],
-        );
+        let (code, _, said) = run(dir.path(), &[], &["render", file, "-w", "64", "-f", "webp", "-o", "out.webp"]);
         assert_eq!(code, Some(1), "{file}");
         assert!(said.contains(file), "{said}");
-        assert!(
-            !dir.path().join("out.webp").exists(),
-            "nothing is left behind"
-        );
+        assert!(!dir.path().join("out.webp").exists(), "nothing is left behind");
     }
 }
 
@@ -242,19 +165,8 @@ fn placeholder_prints_the_object() {
     let (code, shown, said) = run(dir.path(), &[], &["placeholder", "in.jpg"]);
     assert_eq!(code, Some(0), "{said}");
     let object: serde_json::Value = serde_json::from_str(&shown).expect("JSON alone on stdout");
-    assert_eq!(
-        (
-            &object["width"],
-            &object["blurWidth"],
-            &object["blurHeight"]
-        ),
-        (&1600.into(), &8.into(), &5.into())
-    );
-    assert!(
-        object["blurDataURL"]
-            .as_str()
-            .is_some_and(|url| url.starts_with("data:image/png;base64,"))
-    );
+    assert_eq!((&object["width"], &object["blurWidth"], &object["blurHeight"]), (&1600.into(), &8.into(), &5.into()));
+    assert!(object["blurDataURL"].as_str().is_some_and(|url| url.starts_with("data:image/png;base64,")));
     let (code, shown, _) = run(dir.path(), &[], &["placeholder", "none.jpg"]);
     assert_eq!((code, shown.as_str()), (Some(1), ""));
 }
@@ -264,29 +176,13 @@ async fn health_asks_the_configured_listener() {
     let app = Setup::new().start().await;
     let dir = TempDir::new();
     let listen = app.public.to_string();
-    let (code, _, said) = run(
-        dir.path(),
-        &[("PIXGATE_SERVER_LISTEN", &listen)],
-        &["health"],
-    );
+    let (code, _, said) = run(dir.path(), &[("PIXGATE_SERVER_LISTEN", &listen)], &["health"]);
     assert_eq!(code, Some(0), "{said}");
     // In a container it listens on every address, and is asked on loopback.
     let every = format!("0.0.0.0:{}", app.public.port());
-    assert_eq!(
-        run(
-            dir.path(),
-            &[("PIXGATE_SERVER_LISTEN", &every)],
-            &["health"]
-        )
-        .0,
-        Some(0)
-    );
+    assert_eq!(run(dir.path(), &[("PIXGATE_SERVER_LISTEN", &every)], &["health"]).0, Some(0));
     drop(app);
-    let (code, _, said) = run(
-        dir.path(),
-        &[("PIXGATE_SERVER_LISTEN", &listen)],
-        &["health"],
-    );
+    let (code, _, said) = run(dir.path(), &[("PIXGATE_SERVER_LISTEN", &listen)], &["health"]);
     assert_eq!(code, Some(1), "{said}");
 }
 
@@ -309,12 +205,7 @@ fn usage_errors_are_2_and_help_is_0() {
         assert_eq!(code, Some(2), "{arguments:?}: {said}");
         assert!(!said.is_empty());
     }
-    for arguments in [
-        &["--help"][..],
-        &["help"],
-        &["--version"],
-        &["serve", "--help"],
-    ] {
+    for arguments in [&["--help"][..], &["help"], &["--version"], &["serve", "--help"]] {
         let (code, shown, said) = run(dir.path(), &[], arguments);
         assert_eq!(code, Some(0), "{arguments:?}: {said}");
         assert!(shown.contains("pixgate"), "{shown}");

@@ -15,17 +15,17 @@ const HUNG: Duration = Duration::from_secs(90);
 
 /// One answer, as it came off the wire (chunked framing removed).
 #[derive(Debug)]
-pub struct Response {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// Sends one request and reads the whole answer.
 ///
 /// # Errors
 /// Connecting, writing or reading failed; a server that closes before a full head is `UnexpectedEof`.
-pub async fn request(
+pub(crate) async fn request(
     to: SocketAddr,
     method: &str,
     target: &str,
@@ -67,25 +67,14 @@ fn parse(method: &str, raw: &[u8]) -> Option<Response> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let mut response = Response {
-        status,
-        headers,
-        body: raw[end + 4..].to_vec(),
-    };
-    if response
-        .header("transfer-encoding")
-        .is_some_and(|v| v.eq_ignore_ascii_case("chunked"))
-    {
+    let mut response = Response { status, headers, body: raw[end + 4..].to_vec() };
+    if response.header("transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked")) {
         response.body = unchunk(&response.body)?;
     } else if method != "HEAD"
         && status != 304
         && let Some(length) = response.header("content-length")
     {
-        assert_eq!(
-            length.parse().ok(),
-            Some(response.body.len()),
-            "Content-Length must be exact"
-        );
+        assert_eq!(length.parse().ok(), Some(response.body.len()), "Content-Length must be exact");
     }
     Some(response)
 }
@@ -106,67 +95,50 @@ fn unchunk(mut raw: &[u8]) -> Option<Vec<u8>> {
 
 impl Response {
     /// The header's only value; two lines of one name are a failure of the service.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self
-            .headers
-            .iter()
-            .filter(|(have, _)| have == name)
-            .map(|(_, v)| v.as_str());
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(have, _)| have == name).map(|(_, v)| v.as_str());
         let first = values.next();
-        assert!(
-            values.next().is_none(),
-            "{name} came twice: {:?}",
-            self.headers
-        );
+        assert!(values.next().is_none(), "{name} came twice: {:?}", self.headers);
         first
     }
 
     /// The header's value, or a failure that shows the whole head.
-    pub fn must(&self, name: &str) -> &str {
-        self.header(name)
-            .unwrap_or_else(|| panic!("no {name} in {}: {:?}", self.status, self.headers))
+    pub(crate) fn must(&self, name: &str) -> &str {
+        self.header(name).unwrap_or_else(|| panic!("no {name} in {}: {:?}", self.status, self.headers))
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error} in {:?}", self.text()))
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {:?}", self.text()))
     }
 
     /// The picture in a 200, after checking that `Content-Type` says what the bytes are.
-    pub fn look(&self) -> Look {
+    pub(crate) fn look(&self) -> Look {
         assert_eq!(self.status, 200, "{}", self.text());
         let seen = look(&self.body);
-        assert_eq!(
-            self.must("content-type"),
-            seen.mime,
-            "Content-Type must be the type of the bytes"
-        );
+        assert_eq!(self.must("content-type"), seen.mime, "Content-Type must be the type of the bytes");
         seen
     }
 
     /// Checks a complete RFC 9457 problem that no cache may keep, and returns its `detail`.
-    pub fn problem(&self, status: u16, code: &str) -> String {
+    pub(crate) fn problem(&self, status: u16, code: &str) -> String {
         assert_eq!(self.status, status, "{code} expected: {}", self.text());
         assert_eq!(self.must("content-type"), "application/problem+json");
         assert_eq!(self.must("cache-control"), "no-store");
         let problem = self.json();
         assert_eq!(problem["code"], code, "{problem}");
         assert_eq!(problem["status"], status, "{problem}");
-        assert!(
-            problem["title"].as_str().is_some_and(|t| !t.is_empty()),
-            "{problem}"
-        );
+        assert!(problem["title"].as_str().is_some_and(|t| !t.is_empty()), "{problem}");
         let detail = problem["detail"].as_str().unwrap_or_default().to_owned();
         assert!(!detail.is_empty(), "{problem}");
         detail
     }
 
     /// Checks the plain-text error of the Next.js path: status, text, and that no cache may keep it.
-    pub fn plain(&self, status: u16, text: &str) {
+    pub(crate) fn plain(&self, status: u16, text: &str) {
         assert_eq!((self.status, self.text().as_str()), (status, text));
         assert_eq!(self.must("content-type"), "text/plain; charset=utf-8");
         assert_eq!(self.must("cache-control"), "no-store");
@@ -174,12 +146,10 @@ impl Response {
 }
 
 /// Percent-encodes everything but the unreserved characters of RFC 3986, as `encodeURIComponent` nearly does.
-pub fn enc(text: &str) -> String {
+pub(crate) fn enc(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                char::from(byte).to_string()
-            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
             _ => format!("%{byte:02X}"),
         })
         .collect()

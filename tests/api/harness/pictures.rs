@@ -6,18 +6,15 @@ use std::io::Cursor;
 
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::codecs::webp::WebPDecoder;
-use image::{
-    AnimationDecoder, Delay, DynamicImage, Frame, GenericImageView, ImageFormat, Rgb, RgbImage,
-    RgbaImage,
-};
+use image::{AnimationDecoder, Delay, DynamicImage, Frame, GenericImageView, ImageFormat, Rgb, RgbImage, RgbaImage};
 
-pub const RED: [u8; 3] = [214, 40, 44];
-pub const GREEN: [u8; 3] = [36, 160, 70];
-pub const BLUE: [u8; 3] = [40, 70, 200];
-pub const YELLOW: [u8; 3] = [236, 208, 60];
+pub(crate) const RED: [u8; 3] = [214, 40, 44];
+pub(crate) const GREEN: [u8; 3] = [36, 160, 70];
+pub(crate) const BLUE: [u8; 3] = [40, 70, 200];
+pub(crate) const YELLOW: [u8; 3] = [236, 208, 60];
 
 /// Red and green above blue and yellow.
-pub fn quadrants(width: u32, height: u32) -> DynamicImage {
+pub(crate) fn quadrants(width: u32, height: u32) -> DynamicImage {
     DynamicImage::ImageRgb8(RgbImage::from_fn(width, height, |x, y| {
         Rgb(match (x < width / 2, y < height / 2) {
             (true, true) => RED,
@@ -29,7 +26,7 @@ pub fn quadrants(width: u32, height: u32) -> DynamicImage {
 }
 
 /// The same, with the right half transparent.
-pub fn half_transparent(width: u32, height: u32) -> DynamicImage {
+pub(crate) fn half_transparent(width: u32, height: u32) -> DynamicImage {
     let mut picture: RgbaImage = quadrants(width, height).to_rgba8();
     for (x, _, pixel) in picture.enumerate_pixels_mut() {
         pixel.0[3] = if x < width / 2 { 255 } else { 0 };
@@ -38,36 +35,33 @@ pub fn half_transparent(width: u32, height: u32) -> DynamicImage {
 }
 
 /// Smooth waves with grain: costs a codec real work, and no two seeds are alike.
-pub fn busy(width: u32, height: u32, seed: u32) -> DynamicImage {
+pub(crate) fn busy(width: u32, height: u32, seed: u32) -> DynamicImage {
     let mut state = seed.wrapping_mul(0x9E37_79B9) | 1;
     DynamicImage::ImageRgb8(RgbImage::from_fn(width, height, |x, y| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let grain = f64::from(state >> 27);
-        let wave =
-            |period: f64| 100.0 + 80.0 * (f64::from(x * 3 + y * 2 + seed * 17) / period).sin();
+        let wave = |period: f64| 100.0 + 80.0 * (f64::from(x * 3 + y * 2 + seed * 17) / period).sin();
         Rgb([wave(37.0), wave(53.0), wave(91.0)].map(|level| (level + grain) as u8))
     }))
 }
 
 /// The picture as a file of that format (WebP lossless, JPEG of the crate's default quality).
-pub fn encoded(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+pub(crate) fn encoded(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut file = Cursor::new(Vec::new());
-    picture
-        .write_to(&mut file, format)
-        .expect("the test picture encodes");
+    picture.write_to(&mut file, format).expect("the test picture encodes");
     file.into_inner()
 }
 
-pub fn jpeg(width: u32, height: u32) -> Vec<u8> {
+pub(crate) fn jpeg(width: u32, height: u32) -> Vec<u8> {
     encoded(&quadrants(width, height), ImageFormat::Jpeg)
 }
 
-pub fn png(width: u32, height: u32) -> Vec<u8> {
+pub(crate) fn png(width: u32, height: u32) -> Vec<u8> {
     encoded(&quadrants(width, height), ImageFormat::Png)
 }
 
 /// A JPEG whose Exif says how it is to be turned (1 to 8), in an APP1 segment right after SOI.
-pub fn oriented(jpeg: &[u8], orientation: u8) -> Vec<u8> {
+pub(crate) fn oriented(jpeg: &[u8], orientation: u8) -> Vec<u8> {
     let mut exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
     exif.extend_from_slice(&[orientation, 0, 0, 0, 0, 0, 0]);
     let length = u16::try_from(exif.len() + 2).expect("a short segment");
@@ -87,7 +81,7 @@ fn greys(width: u32, height: u32, frames: u32) -> impl Iterator<Item = RgbaImage
     })
 }
 
-pub fn animated_gif(width: u32, height: u32, frames: u32) -> Vec<u8> {
+pub(crate) fn animated_gif(width: u32, height: u32, frames: u32) -> Vec<u8> {
     let mut file = Vec::new();
     let mut encoder = GifEncoder::new(&mut file);
     encoder.set_repeat(Repeat::Infinite).expect("a loop");
@@ -100,7 +94,7 @@ pub fn animated_gif(width: u32, height: u32, frames: u32) -> Vec<u8> {
 }
 
 /// An animated WebP in the extended layout: VP8X, ANIM, then ANMF around each lossless frame.
-pub fn animated_webp(width: u32, height: u32, frames: u32) -> Vec<u8> {
+pub(crate) fn animated_webp(width: u32, height: u32, frames: u32) -> Vec<u8> {
     let u24 = |n: u32| [n as u8, (n >> 8) as u8, (n >> 16) as u8];
     let chunk = |name: &[u8; 4], payload: &[u8]| {
         let mut chunk = name.to_vec();
@@ -129,17 +123,13 @@ pub fn animated_webp(width: u32, height: u32, frames: u32) -> Vec<u8> {
 }
 
 /// A PNG whose header promises that size and whose pixels are not there.
-pub fn png_header_only(width: u32, height: u32) -> Vec<u8> {
+pub(crate) fn png_header_only(width: u32, height: u32) -> Vec<u8> {
     let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
     let mut header = Vec::new();
     header.extend_from_slice(&width.to_be_bytes());
     header.extend_from_slice(&height.to_be_bytes());
     header.extend_from_slice(&[8, 6, 0, 0, 0]);
-    for (name, payload) in [
-        (b"IHDR", header.as_slice()),
-        (b"IDAT", b"\x78\x9c\x03\0\0\0\0\x01"),
-        (b"IEND", b""),
-    ] {
+    for (name, payload) in [(b"IHDR", header.as_slice()), (b"IDAT", b"\x78\x9c\x03\0\0\0\0\x01"), (b"IEND", b"")] {
         let mut sum = flate2::Crc::new();
         sum.update(name);
         sum.update(payload);
@@ -152,7 +142,7 @@ pub fn png_header_only(width: u32, height: u32) -> Vec<u8> {
 }
 
 /// A GIF of few bytes whose frames, each one pixel, are composed on a canvas of that size.
-pub fn gif_frame_bomb(width: u16, height: u16, frames: usize) -> Vec<u8> {
+pub(crate) fn gif_frame_bomb(width: u16, height: u16, frames: usize) -> Vec<u8> {
     let mut file = b"GIF89a".to_vec();
     file.extend_from_slice(&width.to_le_bytes());
     file.extend_from_slice(&height.to_le_bytes());
@@ -167,107 +157,53 @@ pub fn gif_frame_bomb(width: u16, height: u16, frames: usize) -> Vec<u8> {
 
 /// What can be seen of a picture without trusting its label.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Look {
-    pub mime: &'static str,
-    pub width: u32,
-    pub height: u32,
+pub(crate) struct Look {
+    pub(crate) mime: &'static str,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
 }
 
 impl Look {
-    pub fn size(&self) -> (u32, u32) {
+    pub(crate) fn size(&self) -> (u32, u32) {
         (self.width, self.height)
     }
 }
 
 /// Judges a file by its own bytes.
-pub fn look(file: &[u8]) -> Look {
+pub(crate) fn look(file: &[u8]) -> Look {
     let (mime, (width, height)) = match file {
-        [
-            _,
-            _,
-            _,
-            _,
-            b'f',
-            b't',
-            b'y',
-            b'p',
-            b'a',
-            b'v',
-            b'i',
-            b'f' | b's',
-            ..,
-        ] => ("image/avif", ispe(file)),
+        [_, _, _, _, b'f', b't', b'y', b'p', b'a', b'v', b'i', b'f' | b's', ..] => ("image/avif", ispe(file)),
         [0xFF, 0xD8, 0xFF, ..] => ("image/jpeg", decoded(file).dimensions()),
         [0x89, b'P', b'N', b'G', ..] => ("image/png", decoded(file).dimensions()),
         [b'G', b'I', b'F', b'8', ..] => ("image/gif", decoded(file).dimensions()),
-        [
-            b'R',
-            b'I',
-            b'F',
-            b'F',
-            _,
-            _,
-            _,
-            _,
-            b'W',
-            b'E',
-            b'B',
-            b'P',
-            ..,
-        ] => ("image/webp", decoded(file).dimensions()),
-        _ => panic!(
-            "no picture: {:?}",
-            String::from_utf8_lossy(&file[..file.len().min(80)])
-        ),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => ("image/webp", decoded(file).dimensions()),
+        _ => panic!("no picture: {:?}", String::from_utf8_lossy(&file[..file.len().min(80)])),
     };
-    Look {
-        mime,
-        width,
-        height,
-    }
+    Look { mime, width, height }
 }
 
 /// Width and height of the first `ispe` property: version and flags, then two big-endian words.
 fn ispe(file: &[u8]) -> (u32, u32) {
-    let at = file
-        .windows(4)
-        .position(|window| window == b"ispe")
-        .expect("an ispe box")
-        + 8;
+    let at = file.windows(4).position(|window| window == b"ispe").expect("an ispe box") + 8;
     let word = |at: usize| u32::from_be_bytes(file[at..at + 4].try_into().expect("four bytes"));
     (word(at), word(at + 4))
 }
 
 /// Decodes what the tests can decode (everything but AVIF).
-pub fn decoded(file: &[u8]) -> DynamicImage {
+pub(crate) fn decoded(file: &[u8]) -> DynamicImage {
     image::load_from_memory(file).unwrap_or_else(|error| panic!("undecodable: {error}"))
 }
 
 /// The frames of an animated WebP; 0 when it is still.
-pub fn webp_frames(file: &[u8]) -> usize {
+pub(crate) fn webp_frames(file: &[u8]) -> usize {
     let decoder = WebPDecoder::new(Cursor::new(file)).expect("a WebP");
-    if decoder.has_animation() {
-        decoder
-            .into_frames()
-            .collect_frames()
-            .expect("its frames")
-            .len()
-    } else {
-        0
-    }
+    if decoder.has_animation() { decoder.into_frames().collect_frames().expect("its frames").len() } else { 0 }
 }
 
 /// Asserts the colour at a place given in hundredths of width and height.
-pub fn assert_colour(picture: &DynamicImage, at: (u32, u32), expected: [u8; 3], tolerance: u8) {
+pub(crate) fn assert_colour(picture: &DynamicImage, at: (u32, u32), expected: [u8; 3], tolerance: u8) {
     let (x, y) = (picture.width() * at.0 / 100, picture.height() * at.1 / 100);
     let seen = picture.get_pixel(x, y).0;
-    let near = seen
-        .iter()
-        .zip(expected)
-        .all(|(have, want)| have.abs_diff(want) <= tolerance);
-    assert!(
-        near,
-        "{seen:?} at {at:?} % of {:?}, expected {expected:?} within {tolerance}",
-        picture.dimensions()
-    );
+    let near = seen.iter().zip(expected).all(|(have, want)| have.abs_diff(want) <= tolerance);
+    assert!(near, "{seen:?} at {at:?} % of {:?}, expected {expected:?} within {tolerance}", picture.dimensions());
 }
