@@ -13,6 +13,7 @@ use crate::harness::origin::{Origin, Reply};
 const REFUSED: &[(&str, &str)] = &[
     (".bad_bmp", "malformed on purpose: size, height, planes or palette contradict the file"),
     (".bad_ico", "malformed on purpose: the directory's length is wrong"),
+    ("hpredict_cmyk.tiff", "CMYK with a predictor: the memory-safe TIFF decoder does not take it"),
 ];
 
 /// Beyond this a file counts as hung: the render deadline plus the fetch.

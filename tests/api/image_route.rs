@@ -116,7 +116,7 @@ async fn sizes_follow_the_request_and_never_grow() {
         (&small, "w=16", (16, 8)),
         (&small, "", (40, 20)),
     ] {
-        let answer = app.image(url, &format!("{rest}&f=png").trim_start_matches('&')).await;
+        let answer = app.image(url, format!("{rest}&f=png").trim_start_matches('&')).await;
         assert_eq!(answer.look().size(), size, "{url} {rest}");
     }
 }

@@ -13,6 +13,7 @@ mod caching;
 mod corpus;
 mod decoding;
 mod fetching;
+mod fixtures;
 mod guard;
 mod harness;
 mod image_route;
