@@ -106,8 +106,8 @@ async fn a_flood_of_cold_work_is_shed_and_hits_go_on() {
     let mut targets = Vec::new();
     for n in 0..30_u32 {
         let path = format!("/{n}.jpg");
-        origin.set(&path, Reply::new(pictures::encoded(&busy(1400, 900, n), ImageFormat::Jpeg), "image/jpeg"));
-        targets.push(image(&origin.url(&path), "w=1200&f=avif"));
+        origin.set(&path, Reply::new(pictures::encoded(&busy(1100, 800, n), ImageFormat::Jpeg), "image/jpeg"));
+        targets.push(image(&origin.url(&path), "w=1080&f=avif"));
     }
     let public = app.public;
     let hits = tokio::spawn(async move {

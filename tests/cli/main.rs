@@ -72,6 +72,11 @@ fn unknown_keys_sections_and_variables_are_refused() {
     for name in ["images.qualitys", "imagse", "PIXGATE_IMAGES_SANP"] {
         assert!(said.contains(name), "no {name} in:\n{said}");
     }
+    // Kubernetes sets these for a service of our name; they are no configuration.
+    let links =
+        [("PIXGATE_PORT", "tcp://10.0.0.1:80"), ("PIXGATE_SERVICE_HOST", "10.0.0.1"), ("PIXGATE_PORT_80_TCP", "x")];
+    let (code, _, said) = check("", &links);
+    assert_eq!(code, Some(0), "{said}");
 }
 
 #[test]

@@ -36,13 +36,19 @@ pub(crate) fn half_transparent(width: u32, height: u32) -> DynamicImage {
 
 /// Smooth waves with grain: costs a codec real work, and no two seeds are alike.
 pub(crate) fn busy(width: u32, height: u32, seed: u32) -> DynamicImage {
+    let wave: Vec<u8> = (0..251).map(|n| (100.0 + 80.0 * (f64::from(n) * 0.025).sin()) as u8).collect();
     let mut state = seed.wrapping_mul(0x9E37_79B9) | 1;
-    DynamicImage::ImageRgb8(RgbImage::from_fn(width, height, |x, y| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let grain = f64::from(state >> 27);
-        let wave = |period: f64| 100.0 + 80.0 * (f64::from(x * 3 + y * 2 + seed * 17) / period).sin();
-        Rgb([wave(37.0), wave(53.0), wave(91.0)].map(|level| (level + grain) as u8))
-    }))
+    let mut pixels = Vec::with_capacity((width * height * 3) as usize);
+    for y in 0..height {
+        for x in 0..width {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let (place, grain) = ((x * 3 + y * 2 + seed * 17) as usize, (state >> 27) as u8);
+            for stretch in [1, 2, 5] {
+                pixels.push(wave[place * stretch % wave.len()] + grain);
+            }
+        }
+    }
+    DynamicImage::ImageRgb8(RgbImage::from_raw(width, height, pixels).expect("three bytes a pixel"))
 }
 
 /// The picture as a file of that format (WebP lossless, JPEG of the crate's default quality).
