@@ -1,0 +1,28 @@
+//! The black-box suite: spawns the built binary, talks to it over real sockets, and judges it by the written
+//! contracts alone (API, Next.js, threats). Law: nothing of the crate is imported here; pictures are judged by
+//! format, size and colour, never by bytes. One binary, one module per concern; every module starts its own service.
+
+#![expect(
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "the harness shows the service's log on failure, reads where the corpus is, and waits for processes"
+)]
+
+mod admin;
+mod caching;
+mod corpus;
+mod decoding;
+mod fetching;
+mod fixtures;
+mod guard;
+mod harness;
+mod image_route;
+mod load;
+mod manifest;
+mod next_serving;
+mod next_validation;
+mod origin_tests;
+mod parameters;
+mod placeholder;
+mod privacy;
+mod signature;
