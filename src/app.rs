@@ -141,9 +141,6 @@ fn build_state(
     })
 }
 
-type Cell = Arc<OnceLock<web::Data<State>>>;
-type Routes = fn(&web::Data<State>) -> Box<dyn FnOnce(&mut web::ServiceConfig)>;
-
 /// Binds `listen`; the server is started by calling what is returned.
 fn bind(
     listen: SocketAddr,

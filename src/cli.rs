@@ -14,7 +14,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
-use crate::app::{self, Mode};
+use crate::allocator;
+use crate::app::{App, Mode};
 use crate::config::{self, Environment, Flags, Loaded};
 use crate::telemetry;
 
@@ -140,12 +141,24 @@ fn dispatch(command: Command, flags: &Flags, environment: &Environment) -> anyho
 }
 
 fn serve(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
+    allocator::configure();
     telemetry::init(&loaded.config.log).map_err(anyhow::Error::msg).context("log.level")?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    runtime.block_on(app::run(loaded.config, mode))
+    runtime.block_on(async {
+        let app = App::build(loaded.config, mode, tokio::runtime::Handle::current())?;
+        // The first two lines of standard output are a contract: whoever asked for port 0 reads the real ones here.
+        let mut out = io::stdout();
+        writeln!(out, "public http://{}", app.public)?;
+        writeln!(out, "admin http://{}", app.admin)?;
+        if mode == Mode::Demo {
+            writeln!(out, "\nOpen http://{} in a browser. Ctrl-C stops.", app.admin)?;
+        }
+        out.flush()?;
+        app.run().await
+    })
 }
 
 /// To a file, or to standard output when there is none or it is `-`.

@@ -3,12 +3,12 @@
 //! Pure: no I/O, no clock (`now` is an argument). It stands in the lowest row because the peers `source`, `imaging`,
 //! `cache` and `store` all speak of it and may not speak of each other.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
 use crate::format::ImageFormat;
@@ -67,6 +67,46 @@ pub struct PlaceholderSet {
     pub dominant: Rgb,
     /// Whether any pixel of the picture is transparent.
     pub has_alpha: bool,
+}
+
+impl PlaceholderSet {
+    /// The PNG as a `data:` URL: what Next.js calls `blurDataURL`.
+    pub fn data_url(&self) -> String {
+        format!("data:image/png;base64,{}", STANDARD.encode(&self.png))
+    }
+
+    /// An SVG (`image/svg+xml`) of `width` x `height` pixels that shows the PNG, blurred.
+    pub fn svg(&self, width: u32, height: u32) -> String {
+        // Half a pixel of the PNG: its squares disappear, its shapes stay.
+        let deviation = f64::from(width.max(height)) / f64::from(self.width.max(self.height).max(1)) / 2.0;
+        // The blur reaches for transparent pixels outside; an opaque picture gets its edges back.
+        let opaque = if self.has_alpha {
+            ""
+        } else {
+            "<feComponentTransfer><feFuncA type=\"discrete\" tableValues=\"1 1\"/></feComponentTransfer>"
+        };
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\">\
+             <filter id=\"b\" x=\"0\" y=\"0\" width=\"1\" height=\"1\" color-interpolation-filters=\"sRGB\">\
+             <feGaussianBlur stdDeviation=\"{deviation:.1}\"/>{opaque}</filter>\
+             <image width=\"{width}\" height=\"{height}\" preserveAspectRatio=\"none\" filter=\"url(#b)\" href=\"{}\"/></svg>",
+            self.data_url()
+        )
+    }
+
+    /// CSS declarations for the element that will show the picture.
+    pub fn css(&self) -> String {
+        let mut css = String::new();
+        if !self.has_alpha {
+            let _ = write!(css, "background-color:{};", self.dominant);
+        }
+        let _ = write!(
+            css,
+            "background-image:url(\"{}\");background-size:100% 100%;background-repeat:no-repeat",
+            self.data_url()
+        );
+        css
+    }
 }
 
 /// Until when a record may be used.

@@ -9,6 +9,7 @@ pub(crate) mod decode;
 pub mod placeholder;
 mod probe;
 mod resize;
+pub mod schedule;
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use codec::webp::AnimationEncoder;
 pub use decode::Picture;
 use decode::strip;
 pub use image::metadata::Orientation;
-pub use placeholder::PlaceholderSet;
+pub use crate::record::PlaceholderSet;
 pub use probe::probe;
 
 use crate::format::ImageFormat;

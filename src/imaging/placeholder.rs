@@ -6,14 +6,11 @@
 mod blurhash;
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 
 use super::codec::{self, avif::AvifEngine};
 use super::{Error, Picture, resize};
 use crate::format::ImageFormat;
+use crate::record::PlaceholderSet;
 use crate::variant::Rgb;
 
 /// Longest side of the thumbnail in pixels; ThumbHash takes at most 100.
@@ -21,25 +18,6 @@ const THUMBNAIL: u32 = 64;
 
 /// Longest side of the PNG in pixels: what Next.js inlines.
 const PNG_SIDE: u32 = 8;
-
-/// All placeholders of one picture.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlaceholderSet {
-    /// BlurHash text (<https://blurha.sh>), 4x3 components or what suits the shape; transparency over white.
-    pub blurhash: String,
-    /// ThumbHash bytes (<https://evanw.github.io/thumbhash/>), with alpha.
-    pub thumbhash: Vec<u8>,
-    /// A PNG with alpha, longest side 8 pixels (or the picture's own, if smaller).
-    pub png: Vec<u8>,
-    /// Width of the PNG in pixels.
-    pub width: u32,
-    /// Height of the PNG in pixels.
-    pub height: u32,
-    /// The most common colour among what is visible; white when nothing is.
-    pub dominant: Rgb,
-    /// Whether any pixel of the picture is transparent.
-    pub has_alpha: bool,
-}
 
 impl PlaceholderSet {
     /// Computes all placeholders of `picture`.
@@ -60,44 +38,6 @@ impl PlaceholderSet {
             dominant: dominant(&rgba),
             has_alpha: picture.alpha,
         })
-    }
-
-    /// The PNG as a `data:` URL: what Next.js calls `blurDataURL`.
-    pub fn data_url(&self) -> String {
-        format!("data:image/png;base64,{}", STANDARD.encode(&self.png))
-    }
-
-    /// An SVG (`image/svg+xml`) of `width` x `height` pixels that shows the PNG, blurred.
-    pub fn svg(&self, width: u32, height: u32) -> String {
-        // Half a pixel of the PNG: its squares disappear, its shapes stay.
-        let deviation = f64::from(width.max(height)) / f64::from(self.width.max(self.height).max(1)) / 2.0;
-        // The blur reaches for transparent pixels outside; an opaque picture gets its edges back.
-        let opaque = if self.has_alpha {
-            ""
-        } else {
-            "<feComponentTransfer><feFuncA type=\"discrete\" tableValues=\"1 1\"/></feComponentTransfer>"
-        };
-        format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\">\
-             <filter id=\"b\" x=\"0\" y=\"0\" width=\"1\" height=\"1\" color-interpolation-filters=\"sRGB\">\
-             <feGaussianBlur stdDeviation=\"{deviation:.1}\"/>{opaque}</filter>\
-             <image width=\"{width}\" height=\"{height}\" preserveAspectRatio=\"none\" filter=\"url(#b)\" href=\"{}\"/></svg>",
-            self.data_url()
-        )
-    }
-
-    /// CSS declarations for the element that will show the picture.
-    pub fn css(&self) -> String {
-        let mut css = String::new();
-        if !self.has_alpha {
-            let _ = write!(css, "background-color:{};", self.dominant);
-        }
-        let _ = write!(
-            css,
-            "background-image:url(\"{}\");background-size:100% 100%;background-repeat:no-repeat",
-            self.data_url()
-        );
-        css
     }
 }
 
