@@ -24,10 +24,12 @@ const MAX_NODES: u32 = 200_000;
 const MAX_WEIGHT: u64 = 200_000;
 /// Nesting, references followed; drawing recurses.
 const MAX_DEPTH: u32 = 256;
-/// Elements that need a layer of their own, times pixels drawn.
-const MAX_EFFECT_PIXELS: u64 = 2_000_000_000;
+/// Layers and filter steps that elements need, references followed, times pixels drawn.
+const MAX_EFFECT_PIXELS: u64 = 8_000_000_000;
 /// The drawing recurses deeper than a worker's stack allows.
 const STACK: usize = 64 << 20;
+/// Properties that make an element a layer of its own.
+const EFFECTS: [&str; 4] = ["filter", "mask", "clip-path", "opacity"];
 /// Effects whose cost grows with their parameters and not with the picture.
 const COSTLY: [&str; 3] = ["feTurbulence", "feMorphology", "feConvolveMatrix"];
 
@@ -81,9 +83,8 @@ fn parse(bytes: &[u8], limits: &Limits) -> Result<(Tree, u64), Error> {
     // DTDs are common in exported drawings; roxmltree bounds entity expansion and resolves no external entity.
     let options = ParsingOptions { allow_dtd: true, nodes_limit: MAX_NODES, ..ParsingOptions::default() };
     let document = Document::parse_with_options(text, options).map_err(malformed)?;
-    let mut scale = Scale::new(&document);
-    within("SVG elements", scale.weigh(document.root_element(), 0)?, MAX_WEIGHT)?;
-    let effects = scale.effects;
+    let weight = Scale::new(&document).weigh(document.root_element(), 0)?;
+    within("SVG elements", weight.elements, MAX_WEIGHT)?;
     let budget = AtomicU64::new(limits.max_pixels / 4);
     let inner = limits.clone();
     let options = Options {
@@ -95,7 +96,7 @@ fn parse(bytes: &[u8], limits: &Limits) -> Result<(Tree, u64), Error> {
         ..Options::default()
     };
     let tree = Tree::from_xmltree(&document, &options).map_err(malformed)?;
-    Ok((tree, effects))
+    Ok((tree, weight.effects))
 }
 
 /// A picture in a data URL: only raster formats resvg draws, and only what passes our own probe, within one budget.
@@ -125,40 +126,60 @@ fn fonts() -> Arc<usvg::fontdb::Database> {
     Arc::clone(FONTS.get_or_init(load))
 }
 
+/// What drawing an element comes to.
+#[derive(Clone, Copy, Default)]
+struct Weight {
+    elements: u64,
+    effects: u64,
+}
+
+impl Weight {
+    fn add(&mut self, other: Self) {
+        self.elements = self.elements.saturating_add(other.elements);
+        self.effects = self.effects.saturating_add(other.effects);
+    }
+}
+
 /// Weighs a drawing with its references followed, each element once.
 struct Scale<'a> {
     by_id: HashMap<&'a str, Node<'a, 'a>>,
-    known: HashMap<usize, u64>,
-    effects: u64,
+    known: HashMap<usize, Weight>,
+    /// A style sheet may give any element effects.
+    styled: bool,
 }
 
 impl<'a> Scale<'a> {
     fn new(document: &'a Document<'a>) -> Self {
-        let nodes = document.descendants().filter(|node| node.is_element());
-        let by_id = nodes.filter_map(|node| Some((node.attribute("id")?, node))).collect();
-        Self { by_id, known: HashMap::new(), effects: 0 }
+        let nodes = || document.descendants().filter(|node| node.is_element());
+        let by_id = nodes().filter_map(|node| Some((node.attribute("id")?, node))).collect();
+        let mut sheets = nodes().filter(|node| node.tag_name().name() == "style").filter_map(|node| node.text());
+        let styled = sheets.any(|sheet| EFFECTS.iter().any(|effect| sheet.contains(effect)));
+        Self { by_id, known: HashMap::new(), styled }
     }
 
-    fn weigh(&mut self, node: Node<'a, 'a>, depth: u32) -> Result<u64, Error> {
+    fn weigh(&mut self, node: Node<'a, 'a>, depth: u32) -> Result<Weight, Error> {
         within("SVG depth", u64::from(depth), u64::from(MAX_DEPTH))?;
         let key = node.id().get_usize();
         if let Some(weight) = self.known.get(&key) {
             return Ok(*weight);
         }
-        if COSTLY.contains(&node.tag_name().name()) {
-            return Err(unsupported(format!("the effect {}", node.tag_name().name())));
+        let name = node.tag_name().name();
+        if COSTLY.contains(&name) {
+            return Err(unsupported(format!("the effect {name}")));
         }
         // Within its own expansion an element weighs nothing: cycles end, and usvg breaks them too.
-        self.known.insert(key, 0);
-        let mut weight = 1u64;
+        self.known.insert(key, Weight::default());
+        let mut weight = Weight { elements: 1, effects: u64::from(self.styled || name.starts_with("fe")) };
         for child in node.children().filter(Node::is_element) {
-            weight = weight.saturating_add(self.weigh(child, depth + 1)?);
+            weight.add(self.weigh(child, depth + 1)?);
         }
         for attribute in node.attributes() {
-            self.effects += u64::from(matches!(attribute.name(), "filter" | "mask" | "clip-path" | "opacity" | "style"));
-            for id in references(attribute.value()) {
+            let (name, value) = (attribute.name(), attribute.value());
+            let effect = EFFECTS.contains(&name) || name == "style" && EFFECTS.iter().any(|effect| value.contains(effect));
+            weight.effects = weight.effects.saturating_add(u64::from(effect));
+            for id in references(value) {
                 if let Some(target) = self.by_id.get(id).copied() {
-                    weight = weight.saturating_add(self.weigh(target, depth + 1)?);
+                    weight.add(self.weigh(target, depth + 1)?);
                 }
             }
         }
@@ -229,6 +250,10 @@ mod tests {
         assert!(matches!(refused, Err(Error::LimitExceeded { what: "SVG depth", .. })), "{refused:?}");
         let noise = "<filter id='f'><feTurbulence numOctaves='999999999'/></filter><rect filter='url(#f)' width='8' height='4'/>";
         assert!(matches!(draw(&svg(noise), 8, 4, &limits()), Err(Error::Unsupported { .. })));
+        let blurs = format!("<filter id='f'>{}</filter><rect filter='url(#f)' width='8' height='4'/>", "<feGaussianBlur stdDeviation='9'/>".repeat(300));
+        assert!(draw(&svg(&blurs), 8, 4, &limits()).is_ok());
+        let refused = draw(&svg(&blurs), 8000, 4000, &limits());
+        assert!(matches!(refused, Err(Error::LimitExceeded { what: "SVG effects", .. })), "{refused:?}");
         let laughs = "<!DOCTYPE svg [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;'><!ENTITY c '&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;'><!ENTITY d '&c;&c;&c;&c;&c;&c;&c;&c;&c;&c;'>]><svg xmlns='http://www.w3.org/2000/svg' width='1' height='1'><text>&d;</text></svg>";
         // Bounded by the parser; what matters is that it ends.
         let _ = draw(laughs.as_bytes(), 1, 1, &limits());
