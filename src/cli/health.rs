@@ -62,6 +62,7 @@ fn status(url: &str, deadline: Instant) -> anyhow::Result<u16> {
         }
     }
     let line = String::from_utf8_lossy(&line);
-    let code = line.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1)).and_then(|code| code.trim().parse().ok());
+    let code =
+        line.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1)).and_then(|code| code.trim().parse().ok());
     code.context("the answer is no HTTP")
 }

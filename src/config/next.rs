@@ -214,13 +214,12 @@ fn glob_of(regex: &str, subject: Subject) -> Option<String> {
                 (&segment, "*", after_slash),
                 (STAR, "*", !start && !after_slash && !after_star),
             ],
-            Subject::Host => &[
-                (HOST_GLOBSTAR, "**", start),
-                (HOST_STAR, "*", start),
-                (STAR, "*", !start && !after_star),
-            ],
+            Subject::Host => {
+                &[(HOST_GLOBSTAR, "**", start), (HOST_STAR, "*", start), (STAR, "*", !start && !after_star)]
+            }
         };
-        let token = tokens.iter().find_map(|(token, text, here)| Some((rest.strip_prefix(token).filter(|_| *here)?, text)));
+        let token =
+            tokens.iter().find_map(|(token, text, here)| Some((rest.strip_prefix(token).filter(|_| *here)?, text)));
         if let Some((tail, text)) = token {
             rest = tail;
             glob.push_str(text);

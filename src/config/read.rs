@@ -90,7 +90,10 @@ pub(super) fn address(value: &Value) -> Result<SocketAddr, String> {
 pub(super) fn mount(value: &Value) -> Result<String, String> {
     let path = text(value)?.trim_end_matches('/');
     let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
-    if path.starts_with('/') && path.chars().all(plain) && !path.split('/').skip(1).any(|s| matches!(s, "" | "." | "..")) {
+    if path.starts_with('/')
+        && path.chars().all(plain)
+        && !path.split('/').skip(1).any(|s| matches!(s, "" | "." | ".."))
+    {
         return Ok(path.to_owned());
     }
     Err("must be a path that begins with /, such as \"/_next/image\", of letters, digits and -._~".into())
@@ -147,12 +150,23 @@ fn items(value: &Value) -> Result<&[Value], String> {
 }
 
 /// Numbers from a range, given back sorted and once each.
-pub(super) fn sizes<T>(value: &Value, count: RangeInclusive<usize>, allowed: RangeInclusive<T>) -> Result<Vec<T>, String>
+pub(super) fn sizes<T>(
+    value: &Value,
+    count: RangeInclusive<usize>,
+    allowed: RangeInclusive<T>,
+) -> Result<Vec<T>, String>
 where
     T: TryFrom<i64> + Ord + Display + Copy,
 {
-    let mut sizes = list_of(value, count.clone(), |item| number(item, allowed.clone()))
-        .map_err(|_| format!("must be a list of {} to {} whole numbers from {} to {}", count.start(), count.end(), allowed.start(), allowed.end()))?;
+    let mut sizes = list_of(value, count.clone(), |item| number(item, allowed.clone())).map_err(|_| {
+        format!(
+            "must be a list of {} to {} whole numbers from {} to {}",
+            count.start(),
+            count.end(),
+            allowed.start(),
+            allowed.end()
+        )
+    })?;
     sizes.sort_unstable();
     sizes.dedup();
     Ok(sizes)
@@ -175,7 +189,10 @@ pub(super) fn formats(value: &Value) -> Result<Vec<ImageFormat>, String> {
 pub(super) fn host(text: &str) -> Result<String, String> {
     let hint = if text.contains(['*', '{', '?']) {
         "; a pattern belongs in sources.remote_patterns"
-    } else if text.contains("://") || text.contains('/') || text.rsplit_once(':').is_some_and(|_| !text.starts_with('[')) {
+    } else if text.contains("://")
+        || text.contains('/')
+        || text.rsplit_once(':').is_some_and(|_| !text.starts_with('['))
+    {
         "; leave out scheme, port and path, or use sources.remote_patterns"
     } else {
         match Host::parse(text) {
@@ -193,7 +210,8 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
 }
 
 pub(super) fn remote_pattern(value: &Value) -> Result<RemotePattern, String> {
-    let table = Fields::of(value, &["protocol", "hostname", "hostname_regex", "port", "pathname", "pathname_regex", "search"])?;
+    let table =
+        Fields::of(value, &["protocol", "hostname", "hostname_regex", "port", "pathname", "pathname_regex", "search"])?;
     let protocol = table.text("protocol")?.map(|text| text.trim_end_matches(':').to_owned());
     if protocol.as_deref().is_some_and(|scheme| !matches!(scheme, "http" | "https")) {
         return Err(table.wrong("protocol must be http or https"));
@@ -211,7 +229,13 @@ pub(super) fn remote_pattern(value: &Value) -> Result<RemotePattern, String> {
     if port.as_deref().is_some_and(|port| !port.is_empty() && port.parse::<u16>().is_err()) {
         return Err(table.wrong("port must be a number up to 65535, or \"\" for the scheme's own"));
     }
-    Ok(RemotePattern { protocol, hostname, port, pathname: table.glob("pathname", Glob::pathname)?, search: table.search()? })
+    Ok(RemotePattern {
+        protocol,
+        hostname,
+        port,
+        pathname: table.glob("pathname", Glob::pathname)?,
+        search: table.search()?,
+    })
 }
 
 pub(super) fn local_pattern(value: &Value) -> Result<LocalPattern, String> {

@@ -33,7 +33,8 @@ impl Import {
             if let Some((name, value)) = self.values.iter().find(|(name, _)| *name == key.name) {
                 document.row(name, Some(value), None);
                 if *name == "sources.local_patterns" {
-                    document.line("# base_url = \"http://localhost:3000\" # the app itself, where url=/path is fetched");
+                    document
+                        .line("# base_url = \"http://localhost:3000\" # the app itself, where url=/path is fetched");
                 }
             }
         }
