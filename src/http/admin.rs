@@ -1,0 +1,121 @@
+//! What operators and orchestrators ask: health, readiness, metrics, and the playground page.
+//!
+//! The law: on the admin listener everything but `/healthz` needs the bearer token where one is configured, and tokens
+//! are compared in constant time.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{HttpRequest, HttpResponse, web};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::State;
+use super::error::{Dialect, Problem};
+use super::reply::Reply;
+use crate::format::ImageFormat;
+use crate::telemetry::Secret;
+
+const PLAYGROUND: &str = include_str!("playground.html");
+/// The page shows pictures of any origin and asks the public listener; its code and style are in the page itself.
+const PLAYGROUND_CSP: &str = "default-src 'none'; img-src * data: blob:; connect-src *; style-src 'unsafe-inline'; \
+                              script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+fn answer(route: &'static str, status: StatusCode, content_type: &'static str, body: impl Into<String>) -> HttpResponse {
+    let mut response = HttpResponse::with_body(status, BoxBody::new(body.into()));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Reply::new(route).on(response)
+}
+
+/// `GET /healthz`: the process lives.
+pub(super) async fn health() -> HttpResponse {
+    answer("/healthz", StatusCode::OK, "application/json", r#"{"status":"ok"}"#)
+}
+
+/// `GET /readyz`: it can serve. 503 once it drains, so that no new work is sent here.
+pub(super) async fn ready(state: web::Data<State>) -> HttpResponse {
+    let (status, word) = if state.draining.load(Ordering::Relaxed) {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining")
+    } else {
+        (StatusCode::OK, "ready")
+    };
+    let body = serde_json::json!({ "status": word, "dependencies": { "memory": "ok" } });
+    answer("/readyz", status, "application/json", body.to_string())
+}
+
+/// `GET /metrics`.
+pub(super) async fn metrics(state: web::Data<State>) -> HttpResponse {
+    state.optimizer.report();
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    answer("/metrics", StatusCode::OK, content_type, state.metrics.exposition())
+}
+
+/// `GET /`: the page to look at.
+pub(super) async fn playground() -> HttpResponse {
+    let mut response = answer("/", StatusCode::OK, "text/html; charset=utf-8", PLAYGROUND);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PLAYGROUND_CSP));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+/// `GET /playground.json`: what the page must know of this service.
+pub(super) async fn playground_data(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
+    let sizes = &state.settings.sizes;
+    let mut widths: Vec<u32> = sizes.widths().collect();
+    widths.sort_unstable();
+    widths.dedup();
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let samples: Vec<_> =
+        state.samples.iter().map(|sample| serde_json::json!({ "name": sample.name, "url": sample.url })).collect();
+    let body = serde_json::json!({
+        "publicUrl": public_url(state.public_address, host),
+        "widths": widths,
+        "qualities": sizes.qualities,
+        "formats": ImageFormat::OUTPUTS.map(ImageFormat::as_str),
+        "samples": samples,
+    });
+    answer("/playground.json", StatusCode::OK, "application/json", body.to_string())
+}
+
+/// Where a browser that reached this listener as `host` reaches the public one: an address of all interfaces is no
+/// place to go to, so the name that worked is kept and the port changed.
+fn public_url(address: SocketAddr, host: Option<&str>) -> String {
+    if !address.ip().is_unspecified() {
+        return format!("http://{address}");
+    }
+    let authority = host.and_then(|host| url::Url::parse(&format!("http://{host}/")).ok());
+    let name = authority.as_ref().and_then(url::Url::host_str).unwrap_or("127.0.0.1");
+    format!("http://{name}:{}", address.port())
+}
+
+/// Middleware of the admin listener: lets a request pass if no token is configured or it brings the right one.
+pub(super) async fn authorise(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let token = request.app_data::<web::Data<State>>().and_then(|state| state.settings.admin_token.as_ref());
+    let given = request.headers().get(header::AUTHORIZATION);
+    if token.is_none_or(|token| bears(given, token)) {
+        return next.call(request).await;
+    }
+    let response = Problem::unauthorised().respond(Dialect::Problem, "other");
+    Ok(request.into_response(response))
+}
+
+/// Whether an `Authorization` field is `Bearer` with this token (RFC 6750 §2.1).
+fn bears(field: Option<&HeaderValue>, token: &Secret) -> bool {
+    let Some((scheme, given)) = field.and_then(|field| field.to_str().ok()).and_then(|text| text.split_once(' ')) else {
+        return false;
+    };
+    // Digests are of one length, so neither the length of the token nor a common prefix shows in the time.
+    let (given, token) = (Sha256::digest(given.trim()), Sha256::digest(token.expose()));
+    scheme.eq_ignore_ascii_case("bearer") && bool::from(given.as_slice().ct_eq(token.as_slice()))
+}

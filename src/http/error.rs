@@ -1,0 +1,330 @@
+//! The one table: what went wrong → status, stable code, what each dialect tells its client, what the log is told.
+//!
+//! The law: client text is not log text. "Not allowed" has one public text whatever the reason, so that answers draw no
+//! map of the network (THREATS.md); reasons go to the log. No error is stored by anybody: its cache policy is no-store.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+
+use super::query::{Fault, Invalid, Refused};
+use super::reply::{Failure, Reply};
+use crate::imaging;
+use crate::optimizer;
+use crate::source::{self, Refusal, SourceUrl};
+
+/// How an endpoint words its errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// `application/problem+json` (RFC 9457).
+    Problem,
+    /// The plain texts of Next.js (NEXTJS.md §1.2 and §1.3).
+    Next,
+}
+
+/// One failed request, not yet rendered.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: Cow<'static, str>,
+    retry_after: Option<Duration>,
+    allow: Option<&'static str>,
+    /// What the log is told; absent where the request alone is to blame and its answer says it all.
+    reason: Option<String>,
+    /// The source, without what may be secret in it.
+    source: Option<String>,
+}
+
+const NOT_ALLOWED: &str = "the source is not allowed";
+const NEXT_NOT_ALLOWED: &str = r#""url" parameter is not allowed"#;
+const NEXT_NOT_AN_IMAGE: &str = "The requested resource isn't a valid image.";
+const NEXT_TYPE: &str = r#""url" parameter is valid but image type is not allowed"#;
+const NEXT_INTERNAL: &str = "Internal Server Error";
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code, detail: detail.into(), retry_after: None, allow: None, reason: None, source: None }
+    }
+
+    /// No such route.
+    pub(super) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here")
+    }
+
+    /// A route that does not take this method; `allow` is the list of those it takes.
+    pub(super) fn method_not_allowed(allow: &'static str) -> Self {
+        let problem =
+            Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("allowed methods are {allow}"));
+        Self { allow: Some(allow), ..problem }
+    }
+
+    /// The bearer token is missing or wrong.
+    pub(super) fn unauthorised() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "a bearer token is required")
+    }
+
+    /// A request that says something wrong.
+    pub(super) fn invalid(invalid: Invalid) -> Self {
+        let status = match invalid.fault {
+            Fault::Parameter => StatusCode::BAD_REQUEST,
+            Fault::Signature => StatusCode::FORBIDDEN,
+            Fault::TooLong => StatusCode::URI_TOO_LONG,
+        };
+        Self::new(status, invalid.code, invalid.detail)
+    }
+
+    /// A request that Next.js refuses in its own words.
+    pub(super) fn next(refused: Refused) -> Self {
+        match refused {
+            Refused::Text(text) => Self::new(StatusCode::BAD_REQUEST, "invalid_request", text),
+            Refused::Url(refusal, url) => Self::refused(&refusal, &url, Dialect::Next),
+        }
+    }
+
+    /// A `url` that the policy refuses.
+    pub(super) fn refused(refusal: &Refusal, url: &str, dialect: Dialect) -> Self {
+        let (code, direct, next) = match refusal {
+            Refusal::TooLong => ("url_invalid", "url is too long", r#""url" parameter is too long"#),
+            Refusal::ProtocolRelative => (
+                "url_invalid",
+                "url must not be protocol-relative (//)",
+                r#""url" parameter cannot be a protocol-relative URL (//)"#,
+            ),
+            Refusal::Recursive => {
+                ("url_invalid", "url must not lead back to this service", r#""url" parameter cannot be recursive"#)
+            }
+            Refusal::Invalid(_) => (
+                "url_invalid",
+                "url must be an absolute http or https URL, or a path that begins with /",
+                r#""url" parameter is invalid"#,
+            ),
+            Refusal::NotAllowed(_) => ("source_not_allowed", NOT_ALLOWED, NEXT_NOT_ALLOWED),
+        };
+        let (status, detail) = match dialect {
+            Dialect::Next => (StatusCode::BAD_REQUEST, next),
+            Dialect::Problem if code == "source_not_allowed" => (StatusCode::FORBIDDEN, direct),
+            Dialect::Problem => (StatusCode::BAD_REQUEST, direct),
+        };
+        Self { reason: Some(refusal.to_string()), source: Some(loggable(url)), ..Self::new(status, code, detail) }
+    }
+
+    /// An admitted source of which there is no picture.
+    pub(super) fn failed(error: &optimizer::Error, source: &SourceUrl, dialect: Dialect) -> Self {
+        let row = row_of(error);
+        let whose = if source.is_local() { "internal" } else { "upstream" };
+        let (status, detail) = match dialect {
+            Dialect::Problem => (row.status, row.detail),
+            Dialect::Next => match row.next {
+                Next::Text(status, text) => (status, Cow::Borrowed(text)),
+                Next::Response(status) => {
+                    (status, format!(r#""url" parameter is valid but {whose} response is invalid"#).into())
+                }
+                Next::TimedOut => {
+                    (row.status, format!(r#""url" parameter is valid but {whose} response timed out"#).into())
+                }
+                Next::Same => (row.status, row.detail),
+            },
+        };
+        let retry_after = match error {
+            optimizer::Error::Overloaded { retry_after } => Some(*retry_after),
+            _ => None,
+        };
+        Self {
+            reason: Some(error.to_string()),
+            source: Some(loggable(source.as_str())),
+            retry_after,
+            ..Self::new(status, row.code, detail)
+        }
+    }
+
+    /// The response, with what the middleware is to do about it.
+    pub(super) fn respond(self, dialect: Dialect, route: &'static str) -> HttpResponse {
+        let status = self.status;
+        let (content_type, body) = match dialect {
+            Dialect::Next => ("text/plain; charset=utf-8", self.detail.into_owned()),
+            Dialect::Problem => {
+                let body = serde_json::json!({
+                    "type": "about:blank",
+                    "title": status.canonical_reason().unwrap_or("Error"),
+                    "status": status.as_u16(),
+                    "detail": self.detail,
+                    "code": self.code,
+                });
+                ("application/problem+json", body.to_string())
+            }
+        };
+        let mut response = HttpResponse::with_body(status, BoxBody::new(body));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        // A page of another origin may read why its picture did not come.
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        if let Some(wait) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if status == StatusCode::UNAUTHORIZED && self.code == "unauthorized" {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"pixgate\""));
+        }
+        let failure = Failure { code: self.code, reason: self.reason, source: self.source };
+        Reply::failed(route, failure).on(response)
+    }
+}
+
+/// What the Next.js dialect says where it differs.
+enum Next {
+    /// Its own status and text.
+    Text(StatusCode, &'static str),
+    /// `… response is invalid`, with this status.
+    Response(StatusCode),
+    /// `… response timed out`, with the common status.
+    TimedOut,
+    /// Nothing: Next.js has no such error, and ours is said as it is.
+    Same,
+}
+
+struct Row {
+    status: StatusCode,
+    code: &'static str,
+    detail: Cow<'static, str>,
+    next: Next,
+}
+
+const fn row(status: StatusCode, code: &'static str, detail: &'static str, next: Next) -> Row {
+    Row { status, code, detail: Cow::Borrowed(detail), next }
+}
+
+fn row_of(error: &optimizer::Error) -> Row {
+    match error {
+        optimizer::Error::Source(error) => source_row(error),
+        optimizer::Error::Imaging(error) => imaging_row(error),
+        optimizer::Error::Overloaded { .. } => row(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "overloaded",
+            "too much work is waiting already; try again later",
+            Next::Same,
+        ),
+        optimizer::Error::Deadline => deadline(),
+        optimizer::Error::Internal(_) => internal(),
+    }
+}
+
+const fn deadline() -> Row {
+    row(StatusCode::GATEWAY_TIMEOUT, "deadline", "the picture was not ready in time", Next::Same)
+}
+
+const fn internal() -> Row {
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    row(status, "internal", "the picture could not be made", Next::Text(status, NEXT_INTERNAL))
+}
+
+fn source_row(error: &source::Error) -> Row {
+    use source::Error as E;
+    let gateway = StatusCode::BAD_GATEWAY;
+    let bad = StatusCode::BAD_REQUEST;
+    match error {
+        E::Refused(_) | E::NotPublic => {
+            row(StatusCode::FORBIDDEN, "source_not_allowed", NOT_ALLOWED, Next::Text(bad, NEXT_NOT_ALLOWED))
+        }
+        // One code and text for three failures: which of them it was says something about the network behind.
+        E::Dns | E::Connect | E::Tls | E::Client(_) => {
+            row(gateway, "origin_unreachable", "the origin could not be reached", Next::Response(gateway))
+        }
+        E::Status(status) => status_row(*status),
+        E::BadRedirect => row(
+            gateway,
+            "origin_redirect",
+            "the origin redirects to nowhere",
+            Next::Response(StatusCode::INTERNAL_SERVER_ERROR),
+        ),
+        E::TooManyRedirects => {
+            let status = StatusCode::LOOP_DETECTED;
+            row(status, "origin_redirects", "the origin redirects too often", Next::Response(status))
+        }
+        E::Empty => row(gateway, "origin_empty", "the origin sent an empty body", Next::Response(bad)),
+        E::TooLarge { limit } => Row {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            code: "source_too_large",
+            detail: format!("the source is larger than {limit} bytes").into(),
+            next: Next::Response(StatusCode::PAYLOAD_TOO_LARGE),
+        },
+        E::Timeout(_) => {
+            row(StatusCode::GATEWAY_TIMEOUT, "origin_timeout", "the origin did not answer in time", Next::TimedOut)
+        }
+        E::Interrupted => {
+            row(gateway, "origin_interrupted", "the origin broke off its answer", Next::Response(gateway))
+        }
+        E::Encoding => {
+            row(gateway, "origin_encoding", "the origin's content encoding cannot be undone", Next::Response(bad))
+        }
+    }
+}
+
+/// The origin's own 4xx is passed on; its 5xx is a bad gateway's on `/image`, and passed on to Next.js clients.
+fn status_row(status: u16) -> Row {
+    let theirs = StatusCode::from_u16(status).ok().filter(|s| s.is_client_error() || s.is_server_error());
+    Row {
+        status: theirs.filter(StatusCode::is_client_error).unwrap_or(StatusCode::BAD_GATEWAY),
+        code: "origin_status",
+        detail: format!("the origin answered with status {status}").into(),
+        next: Next::Response(theirs.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)),
+    }
+}
+
+fn imaging_row(error: &imaging::Error) -> Row {
+    use imaging::Error as E;
+    let bad = StatusCode::BAD_REQUEST;
+    let no_image = || Next::Text(bad, NEXT_NOT_AN_IMAGE);
+    match error {
+        E::Unrecognised => {
+            let detail = "the source is no image of a known format";
+            row(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_an_image", detail, no_image())
+        }
+        E::SvgRefused => {
+            let next = Next::Text(bad, NEXT_TYPE);
+            row(StatusCode::UNSUPPORTED_MEDIA_TYPE, "svg_not_allowed", "SVG sources are not allowed", next)
+        }
+        E::Malformed { format, .. } => Row {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            code: "undecodable",
+            detail: format!("the source is a damaged {format}").into(),
+            next: no_image(),
+        },
+        E::Unsupported { format, .. } => Row {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            code: "unsupported",
+            detail: format!("the source is a {format} of a kind that is not supported").into(),
+            next: no_image(),
+        },
+        E::LimitExceeded { what, limit, .. } => Row {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            code: "image_too_large",
+            detail: format!("{what} of the source are over the limit of {limit}").into(),
+            next: Next::Response(StatusCode::PAYLOAD_TOO_LARGE),
+        },
+        E::Deadline => deadline(),
+        // What is left are defects of ours: an encoder that failed on our own pixels, a panic.
+        _ => internal(),
+    }
+}
+
+/// A URL as the log may have it: without query and fragment, where tokens are, without credentials, and not too long.
+fn loggable(url: &str) -> String {
+    let plain = url.split(['?', '#']).next().unwrap_or_default();
+    let shown = plain.rsplit_once('@').map_or(plain, |(_, after)| after);
+    let mut text: String = shown.chars().take(200).collect();
+    if shown.len() < plain.len() {
+        text.insert_str(0, "***@");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! What response headers say, as pure functions: caching, validators, file names, timings.
+//!
+//! The law: a handler names a [`CachePolicy`] and nothing else about caching; its one rendering is here and its one
+//! writer is the middleware. What comes from a URL is cleaned before it stands in a header.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use crate::cache::CacheStatus;
+use crate::optimizer::RequestTimings;
+
+/// How long others may keep a response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum CachePolicy {
+    /// Nobody keeps it: errors, states of the service.
+    #[default]
+    NoStore,
+    /// Nobody keeps it, because its origin said so.
+    PrivateNoStore,
+    /// Fresh for `max_age`, then revalidated: Next.js's own words.
+    MustRevalidate {
+        /// Seconds are sent, rounded down.
+        max_age: Duration,
+    },
+    /// Fresh for `max_age`, then usable while it is revalidated behind (RFC 5861 §3).
+    StaleWhileRevalidate {
+        /// Seconds are sent, rounded down.
+        max_age: Duration,
+        /// Seconds after that.
+        stale: Duration,
+    },
+    /// The URL names its content.
+    Immutable,
+}
+
+impl CachePolicy {
+    /// The `Cache-Control` field.
+    pub(super) fn header(self) -> HeaderValue {
+        let text = match self {
+            Self::NoStore => return HeaderValue::from_static("no-store"),
+            Self::PrivateNoStore => return HeaderValue::from_static("private, no-store"),
+            Self::Immutable => return HeaderValue::from_static("public, max-age=315360000, immutable"),
+            Self::MustRevalidate { max_age } => format!("public, max-age={}, must-revalidate", max_age.as_secs()),
+            Self::StaleWhileRevalidate { max_age, stale } => {
+                format!("public, max-age={}, stale-while-revalidate={}", max_age.as_secs(), stale.as_secs())
+            }
+        };
+        value(text)
+    }
+}
+
+/// A field of our own making. It holds visible ASCII by construction; were it not to, an empty field is sent.
+pub(super) fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// What every picture and placeholder carries, whatever it is: it may be shown anywhere and must be run nowhere.
+const COMMON: [(HeaderName, HeaderValue); 6] = [
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox")),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+    (
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("Cache-Status, Server-Timing, Content-Length, ETag, X-Nextjs-Cache"),
+    ),
+    (header::CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin")),
+    (HeaderName::from_static("timing-allow-origin"), HeaderValue::from_static("*")),
+];
+
+/// Adds the fields that every picture and placeholder carries.
+pub(super) fn add_common(headers: &mut HeaderMap) {
+    for (name, value) in COMMON {
+        headers.insert(name, value);
+    }
+}
+
+/// Whether the client has `etag` already and does not ask for a reload: then 304 says all.
+pub(super) fn is_known(request: &HeaderMap, etag: &str) -> bool {
+    let mut tags = request.get_all(header::IF_NONE_MATCH).filter_map(|field| field.to_str().ok());
+    let mut controls = request.get_all(header::CACHE_CONTROL).filter_map(|field| field.to_str().ok());
+    tags.any(|field| names_etag(field, etag)) && !controls.any(asks_no_cache)
+}
+
+/// Whether an `If-None-Match` field names `etag` (quoted, strong), compared weakly (RFC 9110 §13.1.2).
+///
+/// Bare tokens match too: Next.js sends its tags without quotes, and clients give back what they got.
+fn names_etag(field: &str, etag: &str) -> bool {
+    let ours = etag.trim_matches('"');
+    let mut rest = field.trim();
+    if rest == "*" {
+        return true;
+    }
+    while !rest.is_empty() {
+        rest = rest.trim_start_matches([',', ' ', '\t']);
+        rest = rest.strip_prefix("W/").unwrap_or(rest);
+        let tag;
+        (tag, rest) = match rest.strip_prefix('"') {
+            // A comma may stand inside the quotes.
+            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
+            None => rest.split_once(',').unwrap_or((rest, "")),
+        };
+        if !ours.is_empty() && tag.trim_end() == ours {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether a request's `Cache-Control` asks for the whole response: a reload.
+fn asks_no_cache(field: &str) -> bool {
+    field.split(',').any(|directive| directive.trim().eq_ignore_ascii_case("no-cache"))
+}
+
+/// The `Server-Timing` field: the cache's part always, a phase where time was spent, in milliseconds.
+pub(super) fn server_timing(status: CacheStatus, timings: &RequestTimings) -> HeaderValue {
+    let RequestTimings { fetch, queue, decode, resize, encode } = *timings;
+    let mut text = String::with_capacity(128);
+    text.push_str("cache;desc=");
+    text.push_str(status.as_str());
+    let phases = [("fetch", fetch), ("queue", queue), ("decode", decode), ("resize", resize), ("encode", encode)];
+    for (name, time) in phases {
+        if let Some(time) = time {
+            // Writing to a String cannot fail.
+            let _ = write!(text, ", {name};dur={:.1}", time.as_secs_f64() * 1000.0);
+        }
+    }
+    value(text)
+}
+
+/// Longest file name sent, in characters, without its extension.
+const MAX_NAME: usize = 100;
+
+/// The `Content-Disposition` field (RFC 6266). `segment` is the last segment of the source's path as its URL has it;
+/// the name is what stands before its first dot, the extension is that of what is sent.
+pub(super) fn content_disposition(segment: &str, extension: &str, attachment: bool) -> HeaderValue {
+    let kind = if attachment { "attachment" } else { "inline" };
+    let name = file_name(segment);
+    let mut text = String::with_capacity(kind.len() + name.len() + extension.len() + 16);
+    let ascii = |c: char| if c.is_ascii() { c } else { '_' };
+    text.extend([kind, "; filename=\""]);
+    text.extend(name.chars().map(ascii));
+    text.extend([".", extension, "\""]);
+    if !name.is_ascii() {
+        text.push_str("; filename*=UTF-8''");
+        for byte in name.bytes() {
+            // attr-char of RFC 8187 §3.2.1 without its rarer marks; encoding more than is needed is allowed.
+            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+                text.push(char::from(byte));
+            } else {
+                let _ = write!(text, "%{byte:02X}");
+            }
+        }
+        text.extend([".", extension]);
+    }
+    value(text)
+}
+
+/// The name of Next.js for a source whose path ends in a slash.
+pub(super) fn nameless_disposition(attachment: bool) -> HeaderValue {
+    HeaderValue::from_static(if attachment {
+        "attachment; filename=\"image.bin\""
+    } else {
+        "inline; filename=\"image.bin\""
+    })
+}
+
+fn file_name(segment: &str) -> Cow<'_, str> {
+    let decoded = if segment.contains('%') { Cow::Owned(percent_decoded(segment)) } else { Cow::Borrowed(segment) };
+    let harmless = |c: char| !is_hazardous(c);
+    let name = match decoded {
+        Cow::Borrowed(text) => Cow::Borrowed(text.split('.').next().unwrap_or_default()),
+        Cow::Owned(text) => Cow::Owned(text.split('.').next().unwrap_or_default().to_owned()),
+    };
+    let short = name.len() <= MAX_NAME;
+    let name = if short && name.chars().all(harmless) {
+        name
+    } else {
+        Cow::Owned(name.chars().filter(|c| harmless(*c)).take(MAX_NAME).collect())
+    };
+    if name.trim().is_empty() { Cow::Borrowed("image") } else { name }
+}
+
+/// Characters that end a quoted string or a path, or turn the direction of what is shown of a name.
+fn is_hazardous(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '"' | '\\' | '/' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+fn percent_decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let hex = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        match (byte, hex(at + 1), hex(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            _ => {
+                decoded.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+#[cfg(test)]
+mod tests;

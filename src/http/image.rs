@@ -1,0 +1,167 @@
+//! `/image` and `/_next/image`: one handler in four phases (parse and admit, find, compare, respond), two dialects.
+//!
+//! The law: a hit in memory is answered without waiting for anything, and the type sent is that of bytes we made or
+//! checked; nothing of the origin's headers is passed on.
+
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime};
+
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::error::{Dialect, Problem};
+use super::headers::{self, CachePolicy};
+use super::query::{self, Pairs};
+use super::reply::Reply;
+use super::{IMAGE, NEXT, State};
+use crate::cache::CacheStatus;
+use crate::format::{Negotiated, negotiate};
+use crate::optimizer::Outcome;
+use crate::source::SourceUrl;
+use crate::variant::{FormatWish, Wish};
+
+/// A request that may be served.
+struct Order {
+    source: SourceUrl,
+    wish: Wish,
+    dialect: Dialect,
+}
+
+/// `GET|HEAD /image`.
+pub(super) async fn direct(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
+    let answer = async { serve(&request, &state, order_direct(&request, &state)?).await }.await;
+    answer.unwrap_or_else(|problem: Problem| problem.respond(Dialect::Problem, IMAGE))
+}
+
+/// `GET|HEAD /_next/image`.
+pub(super) async fn next(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
+    let answer = async { serve(&request, &state, order_next(&request, &state)?).await }.await;
+    answer.unwrap_or_else(|problem: Problem| problem.respond(Dialect::Next, NEXT))
+}
+
+/// `/_next/image/`: Next.js redirects to the path without the slash, keeping the query.
+pub(super) async fn slash(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
+    let mut location = state.settings.next_path.clone();
+    if let Some(query) = request.uri().query() {
+        location.extend(["?", query]);
+    }
+    let mut response = HttpResponse::new(StatusCode::PERMANENT_REDIRECT);
+    response.headers_mut().insert(header::LOCATION, headers::value(location));
+    Reply::new(NEXT).on(response)
+}
+
+fn order_direct(request: &HttpRequest, state: &State) -> Result<Order, Problem> {
+    let raw = request.uri().query().unwrap_or_default();
+    let pairs = Pairs::parse(raw).map_err(Problem::invalid)?;
+    let path = request.uri().path();
+    let asked = query::direct(&pairs, path, raw, &state.settings.sizes, accepted(request, state));
+    let query::Asked { url, wish } = asked.map_err(Problem::invalid)?;
+    let dialect = Dialect::Problem;
+    let source = state.policy.admit(url).map_err(|refusal| Problem::refused(&refusal, url, dialect))?;
+    Ok(Order { source, wish, dialect })
+}
+
+fn order_next(request: &HttpRequest, state: &State) -> Result<Order, Problem> {
+    let pairs = Pairs::parse(request.uri().query().unwrap_or_default()).map_err(Problem::invalid)?;
+    let admit = |url: &str| state.policy.admit(url);
+    let asked = query::next(&pairs, &state.settings.sizes, accepted(request, state), admit);
+    let query::NextAsked { source, wish } = asked.map_err(Problem::next)?;
+    Ok(Order { source, wish, dialect: Dialect::Next })
+}
+
+fn accepted(request: &HttpRequest, state: &State) -> Negotiated {
+    let mut fields = request.headers().get_all(header::ACCEPT).filter_map(|field| field.to_str().ok());
+    let mut accept = fields.next().map(Cow::Borrowed);
+    for more in fields {
+        // Several lines are one list (RFC 9110 §5.3).
+        accept = accept.map(|list| Cow::Owned(format!("{list},{more}")));
+    }
+    negotiate(accept.as_deref(), &state.settings.formats)
+}
+
+async fn serve(request: &HttpRequest, state: &State, order: Order) -> Result<HttpResponse, Problem> {
+    let found = match state.optimizer.lookup(&order.source, &order.wish, SystemTime::now()) {
+        Some(outcome) => outcome,
+        None => state
+            .optimizer
+            .image(&order.source, &order.wish)
+            .await
+            .map_err(|error| Problem::failed(&error, &order.source, order.dialect))?,
+    };
+    Ok(respond(request, state, &order, &found))
+}
+
+fn respond(request: &HttpRequest, state: &State, order: &Order, outcome: &Outcome) -> HttpResponse {
+    let Outcome { entry, status, timings, .. } = outcome;
+    let known = headers::is_known(request.headers(), &entry.etag);
+    let mut response = if known {
+        HttpResponse::new(StatusCode::NOT_MODIFIED)
+    } else {
+        HttpResponse::with_body(StatusCode::OK, BoxBody::new(entry.bytes.clone()))
+    };
+    let fields = response.headers_mut();
+    if let Ok(etag) = HeaderValue::from_str(&entry.etag) {
+        fields.insert(header::ETAG, etag);
+    }
+    fields.insert(header::CACHE_STATUS, HeaderValue::from_static(status.header()));
+    if matches!(order.wish.format, FormatWish::Negotiated(_)) {
+        fields.insert(header::VARY, HeaderValue::from_static("Accept"));
+    }
+    if known {
+        // A script that revalidates by CORS needs this one again.
+        fields.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    } else {
+        headers::add_common(fields);
+        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(entry.format.mime()));
+        fields.insert(header::CONTENT_DISPOSITION, disposition(state, order, entry.format.as_str()));
+        fields.insert(HeaderName::from_static("server-timing"), headers::server_timing(*status, timings));
+        if order.dialect == Dialect::Next {
+            fields.insert(HeaderName::from_static("x-nextjs-cache"), HeaderValue::from_static(next_cache(*status)));
+        }
+    }
+    let route = if order.dialect == Dialect::Next { NEXT } else { IMAGE };
+    Reply::cached(route, policy(state, order, outcome), *status).on(response)
+}
+
+fn disposition(state: &State, order: &Order, extension: &str) -> HeaderValue {
+    let attachment = state.settings.content_disposition_attachment;
+    match (order.dialect, order.source.file_name()) {
+        (Dialect::Next, "") => headers::nameless_disposition(attachment),
+        (_, segment) => headers::content_disposition(segment, extension, attachment),
+    }
+}
+
+const fn next_cache(status: CacheStatus) -> &'static str {
+    match status {
+        CacheStatus::Memory => "HIT",
+        CacheStatus::Stale => "STALE",
+        CacheStatus::Miss | CacheStatus::Collapsed | CacheStatus::Bypass => "MISS",
+    }
+}
+
+/// Longest time that clients are told to use a stale picture while they revalidate: they do not hear of purges.
+const CLIENT_STALE: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn policy(state: &State, order: &Order, outcome: &Outcome) -> CachePolicy {
+    let lifetime = &outcome.record.lifetime;
+    match order.dialect {
+        _ if !outcome.record.storable => CachePolicy::PrivateNoStore,
+        Dialect::Next if is_build_media(&state.settings.next_path, &order.source) => CachePolicy::Immutable,
+        Dialect::Next => CachePolicy::MustRevalidate { max_age: outcome.ttl },
+        Dialect::Problem => CachePolicy::StaleWhileRevalidate {
+            max_age: outcome.remaining,
+            stale: lifetime.stale_while_revalidate.min(CLIENT_STALE),
+        },
+    }
+}
+
+/// Whether the source is a file that a Next.js build named after its content, under the app's base path.
+fn is_build_media(next_path: &str, source: &SourceUrl) -> bool {
+    let base_path = next_path.strip_suffix("/_next/image").unwrap_or_default();
+    source.is_local()
+        && source.url().path().strip_prefix(base_path).is_some_and(|path| {
+            path.starts_with("/_next/static/media/") || path.starts_with("/_next/static/immutable/media/")
+        })
+}

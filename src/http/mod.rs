@@ -1,0 +1,200 @@
+//! The two listeners: routes, and the state that handlers share. The only room besides `app` that knows actix.
+//!
+//! The law: a handler names a policy and an outcome; [`observe`] writes what follows from them. Statuses and texts of
+//! errors are in one table (`error`), and nothing below this room knows a status code.
+#![expect(clippy::disallowed_types, reason = "this is the room that knows actix")]
+
+mod admin;
+mod error;
+mod headers;
+mod image;
+mod placeholder;
+pub mod query;
+mod reply;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix_web::dev::Handler;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::from_fn;
+use actix_web::web::ServiceConfig;
+use actix_web::{FromRequest, HttpResponse, Resource, Responder, guard, web};
+
+use self::error::{Dialect, Problem};
+use self::reply::Reply;
+pub use self::reply::observe;
+use crate::format::ImageFormat;
+use crate::optimizer::Optimizer;
+use crate::source::SourcePolicy;
+use crate::telemetry::{Metrics, Secret};
+
+/// Labels of routes. The Next.js path has one label wherever it is configured to be.
+const IMAGE: &str = "/image";
+const NEXT: &str = "/_next/image";
+const PLACEHOLDER: &str = "/placeholder";
+
+const READS: &str = "GET, HEAD";
+const READS_AND_PREFLIGHT: &str = "GET, HEAD, OPTIONS";
+
+/// The `[server]` section, with what of `[images]` is about requests and headers.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the public listener is asked to be; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where the admin listener is asked to be.
+    pub admin_listen: SocketAddr,
+    /// What admin requests must bear; configuration requires it where that listener is not on loopback.
+    pub admin_token: Option<Secret>,
+    /// Path of the Next.js endpoint, without a slash at its end.
+    pub next_path: String,
+    /// How long requests in flight may take once the process is asked to stop.
+    pub shutdown_grace: Duration,
+    /// Which variants may be asked for.
+    pub sizes: query::Sizes,
+    /// Formats offered in negotiation, in order of preference.
+    pub formats: Vec<ImageFormat>,
+    /// Whether pictures are sent as downloads (`attachment`) instead of `inline`.
+    pub content_disposition_attachment: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            admin_token: None,
+            next_path: NEXT.into(),
+            shutdown_grace: Duration::from_secs(30),
+            sizes: query::Sizes::default(),
+            formats: vec![ImageFormat::Avif, ImageFormat::Webp],
+            content_disposition_attachment: false,
+        }
+    }
+}
+
+/// A picture that the playground offers.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// What it is called.
+    pub name: String,
+    /// Its URL, allowed by the policy.
+    pub url: String,
+}
+
+/// What handlers share.
+pub struct State {
+    /// The use case.
+    pub optimizer: Arc<Optimizer>,
+    /// Which sources are allowed.
+    pub policy: Arc<SourcePolicy>,
+    /// The process's metrics.
+    pub metrics: Arc<Metrics>,
+    /// Settings of this room.
+    pub settings: Arc<Settings>,
+    /// Pictures that the playground offers.
+    pub samples: Vec<Sample>,
+    /// Where the public listener really is.
+    pub public_address: SocketAddr,
+    /// Set once the process is asked to stop; readiness says so from then on.
+    pub draining: AtomicBool,
+}
+
+impl State {
+    /// From now on `/readyz` answers 503, so that no new work is sent here.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The routes of the public listener, for `App::configure`; wrap [`observe`] around that app.
+pub fn public(state: &web::Data<State>) -> impl FnOnce(&mut ServiceConfig) + use<> {
+    let state = state.clone();
+    move |config| {
+        let next_path = state.settings.next_path.clone();
+        let with_slash = format!("{next_path}/");
+        config
+            .app_data(state)
+            .service(cross_origin(IMAGE, image::direct))
+            .service(cross_origin(PLACEHOLDER, placeholder::placeholder))
+            .service(reads(&next_path, NEXT, Dialect::Next, image::next))
+            .service(reads(&with_slash, NEXT, Dialect::Next, image::slash))
+            .service(reads("/healthz", "/healthz", Dialect::Problem, admin::health))
+            .service(reads("/readyz", "/readyz", Dialect::Problem, admin::ready))
+            .default_service(web::to(not_found));
+    }
+}
+
+/// The routes of the admin listener, for `App::configure`; wrap [`observe`] around that app.
+pub fn admin(state: &web::Data<State>) -> impl FnOnce(&mut ServiceConfig) + use<> {
+    let state = state.clone();
+    move |config| {
+        let problem = Dialect::Problem;
+        let guarded = web::scope("")
+            .wrap(from_fn(admin::authorise))
+            .service(reads("/", "/", problem, admin::playground))
+            .service(reads("/playground.json", "/playground.json", problem, admin::playground_data))
+            .service(reads("/metrics", "/metrics", problem, admin::metrics))
+            .service(reads("/readyz", "/readyz", problem, admin::ready))
+            .default_service(web::to(not_found));
+        config
+            .app_data(state)
+            .service(reads("/healthz", "/healthz", problem, admin::health))
+            .service(guarded)
+            .default_service(web::to(not_found));
+    }
+}
+
+/// A resource that answers GET and HEAD, and 405 to everything else. HEAD is GET to its handler: actix sends the
+/// length of the body and keeps the body back.
+fn reads<F, Args>(path: &str, route: &'static str, dialect: Dialect, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    resource(path, route, dialect, READS, handler)
+}
+
+/// The same, and it answers the preflight request of a script on another origin (Fetch, CORS protocol).
+fn cross_origin<F, Args>(route: &'static str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let preflight = web::method(Method::OPTIONS).to(move || async move { preflight(route) });
+    resource(route, route, Dialect::Problem, READS_AND_PREFLIGHT, handler).route(preflight)
+}
+
+fn resource<F, Args>(path: &str, route: &'static str, dialect: Dialect, allow: &'static str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let refuse = move || async move { Problem::method_not_allowed(allow).respond(dialect, route) };
+    web::resource(path)
+        .route(web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(handler))
+        .default_service(web::to(refuse))
+}
+
+fn preflight(route: &'static str) -> HttpResponse {
+    let mut response = HttpResponse::new(StatusCode::NO_CONTENT);
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(READS));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    Reply::new(route).on(response)
+}
+
+async fn not_found() -> HttpResponse {
+    Problem::not_found().respond(Dialect::Problem, "other")
+}
+
+#[cfg(test)]
+mod tests;

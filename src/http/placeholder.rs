@@ -1,0 +1,153 @@
+//! `/placeholder`: what stands in for a picture until it is there, in the form the page needs.
+//!
+//! The JSON begins with the six keys of a Next.js static import, so that it can be handed to `<Image src={…}>` as it
+//! is; it may be kept as long as the picture itself.
+
+use std::time::{Duration, SystemTime};
+
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::error::{Dialect, Problem};
+use super::headers::{self, CachePolicy};
+use super::query::{self, Pairs};
+use super::reply::Reply;
+use super::{PLACEHOLDER, State};
+use crate::optimizer::Known;
+use crate::variant::ContentHash;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    Blurhash,
+    Thumbhash,
+    Png,
+    Svg,
+    Css,
+}
+
+impl Form {
+    fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "json" => Some(Self::Json),
+            "blurhash" => Some(Self::Blurhash),
+            "thumbhash" => Some(Self::Thumbhash),
+            "png" => Some(Self::Png),
+            "svg" => Some(Self::Svg),
+            "css" => Some(Self::Css),
+            _ => None,
+        }
+    }
+
+    const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Blurhash | Self::Thumbhash => "text/plain; charset=utf-8",
+            Self::Png => "image/png",
+            Self::Svg => "image/svg+xml",
+            Self::Css => "text/css; charset=utf-8",
+        }
+    }
+}
+
+/// The JSON form. The order of fields is the order of keys in the answer.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shape<'a> {
+    src: &'a str,
+    width: u32,
+    height: u32,
+    #[serde(rename = "blurDataURL")]
+    blur_data_url: String,
+    blur_width: u32,
+    blur_height: u32,
+    blurhash: &'a str,
+    thumbhash: String,
+    dominant_color: String,
+    has_alpha: bool,
+    format: &'static str,
+    bytes: u64,
+}
+
+/// `GET|HEAD /placeholder`.
+pub(super) async fn placeholder(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
+    serve(&request, &state).await.unwrap_or_else(|problem| problem.respond(Dialect::Problem, PLACEHOLDER))
+}
+
+async fn serve(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
+    let pairs = Pairs::parse(request.uri().query().unwrap_or_default()).map_err(Problem::invalid)?;
+    let (url, form) = query::placeholder(&pairs, Form::from_name).map_err(Problem::invalid)?;
+    let dialect = Dialect::Problem;
+    let source = state.policy.admit(url).map_err(|refusal| Problem::refused(&refusal, url, dialect))?;
+    let known = state.optimizer.placeholder(&source).await;
+    let known = known.map_err(|error| Problem::failed(&error, &source, dialect))?;
+    // A path stays a path, so that the page's own loader can resolve it again.
+    let src = if source.is_local() { url } else { source.as_str() };
+    Ok(respond(request, &known, form.unwrap_or(Form::Json), src, SystemTime::now()))
+}
+
+fn respond(request: &HttpRequest, known: &Known, form: Form, src: &str, now: SystemTime) -> HttpResponse {
+    let body = body(known, form, src);
+    let etag = format!("\"{}\"", ContentHash::of(&body).to_base64url());
+    let unchanged = headers::is_known(request.headers(), &etag);
+    let mut response = if unchanged {
+        HttpResponse::new(StatusCode::NOT_MODIFIED)
+    } else {
+        HttpResponse::with_body(StatusCode::OK, BoxBody::new(body))
+    };
+    let fields = response.headers_mut();
+    headers::add_common(fields);
+    fields.insert(header::ETAG, headers::value(etag));
+    fields.insert(header::CACHE_STATUS, HeaderValue::from_static(known.status.header()));
+    if !unchanged {
+        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+    }
+    Reply::cached(PLACEHOLDER, policy(known, now), known.status).on(response)
+}
+
+fn policy(known: &Known, now: SystemTime) -> CachePolicy {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let lifetime = &known.record.lifetime;
+    if !known.record.storable {
+        return CachePolicy::PrivateNoStore;
+    }
+    CachePolicy::StaleWhileRevalidate {
+        max_age: lifetime.remaining(now),
+        stale: lifetime.stale_while_revalidate.min(DAY),
+    }
+}
+
+fn body(known: &Known, form: Form, src: &str) -> Bytes {
+    let Known { record, placeholder, .. } = known;
+    match form {
+        Form::Json => {
+            let shape = Shape {
+                src,
+                width: record.width,
+                height: record.height,
+                blur_data_url: placeholder.data_url(),
+                blur_width: placeholder.width,
+                blur_height: placeholder.height,
+                blurhash: &placeholder.blurhash,
+                thumbhash: STANDARD.encode(&placeholder.thumbhash),
+                dominant_color: placeholder.dominant.to_string(),
+                has_alpha: placeholder.has_alpha,
+                format: record.format.as_str(),
+                bytes: record.bytes,
+            };
+            // Serialising fails for maps with odd keys and for writers; this has neither.
+            serde_json::to_vec(&shape).unwrap_or_default().into()
+        }
+        Form::Blurhash => placeholder.blurhash.clone().into(),
+        Form::Thumbhash => STANDARD.encode(&placeholder.thumbhash).into(),
+        Form::Png => placeholder.png.clone().into(),
+        Form::Svg => placeholder.svg(record.width, record.height).into(),
+        Form::Css => placeholder.css().into(),
+    }
+}

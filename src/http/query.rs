@@ -1,0 +1,150 @@
+//! Query strings in, wishes out: the two dialects share one decoder and one set of lists, each has its own parser.
+//!
+//! The law: the variant space is finite. A width, height or quality comes from a configured list or carries a signature;
+//! what is not understood is refused with a stable code, never guessed and never ignored (but for `utm_*` and `dpl`).
+
+mod direct;
+mod next;
+mod signature;
+
+use std::borrow::Cow;
+
+pub(super) use self::direct::{Asked, direct, placeholder};
+pub(super) use self::next::{NextAsked, Refused, next};
+use crate::telemetry::Secret;
+use crate::variant::Quality;
+
+/// Longest query string that is taken apart, in bytes. The Next.js contract allows a `url` of 3072 UTF-16 units, which
+/// are up to 9 bytes each when percent-encoded; the rest is room for the other parameters.
+pub const MAX_QUERY_BYTES: usize = 32 * 1024;
+
+/// Largest width or height that a signed request may name, in pixels.
+pub const MAX_EDGE: u32 = 10_000;
+
+/// Quality when a request names none, if it is in the list.
+const DEFAULT_QUALITY: Quality = match Quality::new(75) {
+    Some(quality) => quality,
+    None => unreachable!(),
+};
+
+/// Which variants may be asked for.
+#[derive(Clone, Debug)]
+pub struct Sizes {
+    /// Widths of whole-page pictures in pixels. Configuration sees to it that this is not empty.
+    pub device_sizes: Vec<u32>,
+    /// Widths of smaller pictures, in pixels.
+    pub image_sizes: Vec<u32>,
+    /// Heights allowed besides those widths, in pixels.
+    pub heights: Vec<u32>,
+    /// Qualities allowed, 1 to 100. Not empty.
+    pub qualities: Vec<u8>,
+    /// Whether `/image` rounds a width or height up to the next of its list instead of refusing it.
+    pub snap: bool,
+    /// Keys of signed requests; any of them may have signed.
+    pub signing_keys: Vec<Secret>,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            device_sizes: vec![640, 750, 828, 1080, 1200, 1920, 2048, 3840],
+            image_sizes: vec![16, 32, 48, 64, 96, 128, 256, 384],
+            heights: Vec::new(),
+            qualities: vec![50, 75, 90],
+            snap: false,
+            signing_keys: Vec::new(),
+        }
+    }
+}
+
+impl Sizes {
+    /// Every width that may be asked for, in no order.
+    pub fn widths(&self) -> impl Iterator<Item = u32> + Clone {
+        self.image_sizes.iter().chain(&self.device_sizes).copied()
+    }
+
+    /// Every height that `/image` may be asked for, in no order.
+    fn all_heights(&self) -> impl Iterator<Item = u32> + Clone {
+        self.widths().chain(self.heights.iter().copied())
+    }
+
+    /// The longest edge of a picture for which no size is asked, in pixels.
+    fn cap(&self) -> u32 {
+        self.widths().max().unwrap_or(1)
+    }
+
+    /// The quality when none is named: 75, or the listed one nearest to it (the lower of two as near, as Next.js does).
+    fn default_quality(&self) -> Quality {
+        let distance = |q: &Quality| (q.get().abs_diff(DEFAULT_QUALITY.get()), q.get());
+        self.qualities.iter().copied().filter_map(Quality::new).min_by_key(distance).unwrap_or(DEFAULT_QUALITY)
+    }
+}
+
+/// Which kind of mistake a request made; `error.rs` gives each its status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// A parameter is missing, repeated, unknown, unreadable or not in its list.
+    Parameter,
+    /// The signature does not match.
+    Signature,
+    /// The query string is too long to be read.
+    TooLong,
+}
+
+/// A request that is refused for what it says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub(super) struct Invalid {
+    pub(super) fault: Fault,
+    /// Stable name of the mistake.
+    pub(super) code: &'static str,
+    /// What was wrong and what would be right, for the client.
+    pub(super) detail: String,
+}
+
+impl Invalid {
+    fn new(code: &'static str, detail: impl Into<String>) -> Self {
+        Self { fault: Fault::Parameter, code, detail: detail.into() }
+    }
+}
+
+/// A query string taken apart: names and values decoded (`+` is a space, as HTML forms write it), order and repeats kept.
+#[derive(Debug)]
+pub(super) struct Pairs<'q>(Vec<(Cow<'q, str>, Cow<'q, str>)>);
+
+impl<'q> Pairs<'q> {
+    /// Takes `raw` apart; what is not percent-encoded is borrowed.
+    ///
+    /// # Errors
+    /// `query_too_long` beyond [`MAX_QUERY_BYTES`].
+    pub(super) fn parse(raw: &'q str) -> Result<Self, Invalid> {
+        if raw.len() > MAX_QUERY_BYTES {
+            return Err(Invalid {
+                fault: Fault::TooLong,
+                code: "query_too_long",
+                detail: format!("the query string is longer than {MAX_QUERY_BYTES} bytes"),
+            });
+        }
+        let mut pairs = Vec::with_capacity(6);
+        pairs.extend(url::form_urlencoded::parse(raw.as_bytes()));
+        Ok(Self(pairs))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
+    }
+}
+
+/// Parameters that others hang on URLs and that say nothing about the picture.
+fn is_ignored(name: &str) -> bool {
+    name == "dpl" || name.starts_with("utm_")
+}
+
+/// A number of digits only: no sign, no space, no fraction. `None` too when it does not fit.
+fn digits<N: std::str::FromStr>(text: &str) -> Option<N> {
+    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    plain.then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests;
