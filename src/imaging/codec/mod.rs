@@ -5,7 +5,7 @@
 
 pub mod avif;
 mod graphic;
-mod jpeg;
+pub(crate) mod jpeg;
 mod png;
 pub(crate) mod quality;
 pub(crate) mod webp;

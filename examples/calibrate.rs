@@ -1,0 +1,170 @@
+//! Measures the encoders on the photographs of a directory: `cargo run --release --example calibrate -- DIR [anchors|times]`.
+//!
+//! `anchors` (default) prints the rows of `src/imaging/codec/quality.rs`: the native settings at which each encoder's
+//! mean SSIMULACRA2, at 640 and 1080 pixels against the picture scaled in linear light, is libwebp's. `times` prints
+//! milliseconds and bytes at quality 75. Reads only; takes minutes. Drawings should not be in DIR: they are not lossy.
+#![allow(clippy::print_stdout, clippy::allow_attributes, reason = "a tool that prints a table")]
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use pixgate::format::ImageFormat;
+use pixgate::imaging::Picture;
+use pixgate::imaging::calibration::{self, Native};
+use pixgate::variant::Quality;
+use ssimulacra2::{ColorPrimaries, Rgb, TransferCharacteristic, compute_frame_ssimulacra2};
+
+const WIDTHS: [u32; 2] = [640, 1080];
+const ANCHORS: [u8; 10] = [1, 10, 25, 50, 60, 70, 75, 80, 85, 90];
+const LADDER_AOM: [u8; 18] = [1, 3, 5, 8, 11, 14, 17, 20, 23, 25, 27, 30, 33, 37, 42, 48, 55, 63];
+const LADDER: [u8; 17] = [2, 5, 10, 15, 20, 30, 40, 48, 55, 60, 65, 70, 75, 80, 85, 90, 96];
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args_os().skip(1);
+    let directory = PathBuf::from(arguments.next().context("usage: calibrate DIR [anchors|times]")?);
+    let mut pictures = Vec::new();
+    for entry in std::fs::read_dir(&directory).with_context(|| directory.display().to_string())? {
+        let path = entry?.path();
+        match std::fs::read(&path).ok().map(|bytes| calibration::decode(&bytes)) {
+            // Alpha has no place in the score.
+            Some(Ok(picture)) if !picture.alpha => pictures.push((path, picture)),
+            _ => println!("# left out: {}", path.display()),
+        }
+    }
+    pictures.sort_by(|a, b| a.0.cmp(&b.0));
+    anyhow::ensure!(!pictures.is_empty(), "no photographs in {}", directory.display());
+    println!("# {} pictures", pictures.len());
+    match arguments.next().as_deref().and_then(|mode| mode.to_str()) {
+        None | Some("anchors") => anchors(&pictures),
+        Some("times") => times(&pictures),
+        Some(other) => anyhow::bail!("unknown mode {other}"),
+    }
+}
+
+/// One encoder's mean score and bytes at each of its settings.
+type Curve = Vec<(f64, f64, f64)>;
+
+fn anchors(pictures: &[(PathBuf, Picture)]) -> Result<()> {
+    let mut references = Vec::new();
+    for (_, picture) in pictures {
+        for width in WIDTHS {
+            references.push(calibration::scale(picture.clone(), width)?);
+        }
+    }
+    let webp = curve(&references, &ANCHORS, Native::Webp)?;
+    let aom = curve(&references, &LADDER_AOM, Native::Aom)?;
+    let mozjpeg = curve(&references, &LADDER, Native::Mozjpeg)?;
+    let rav1e = curve(&references, &LADDER, Native::Rav1e)?;
+    println!("# quality: score (webp bytes) -> libaom (bytes) rav1e (bytes) mozjpeg (bytes)");
+    for (quality, score, bytes) in &webp {
+        let [a, r, m] = [&aom, &rav1e, &mozjpeg].map(|curve| setting(curve, *score));
+        println!(
+            "# {quality:>3}: {score:5.1} ({bytes:.0}) -> {:.1} ({:.0}) {:.1} ({:.0}) {:.1} ({:.0})",
+            a.0, a.1, r.0, r.1, m.0, m.1
+        );
+    }
+    for (quality, score, _) in &webp {
+        let [a, r, m] = [&aom, &rav1e, &mozjpeg].map(|curve| setting(curve, *score).0);
+        println!("    anchor({quality:.1}, {:.1}, {:.1}, {:.1}),", a.round(), r.round(), m.round());
+    }
+    Ok(())
+}
+
+/// Mean score and bytes over all references, at every setting.
+fn curve(references: &[Picture], ladder: &[u8], native: impl Fn(u8) -> Native + Sync) -> Result<Curve> {
+    let jobs: Vec<(usize, &Picture)> =
+        (0..ladder.len()).flat_map(|step| references.iter().map(move |picture| (step, picture))).collect();
+    let next = AtomicUsize::new(0);
+    let sums = Mutex::new(vec![(0.0, 0.0); ladder.len()]);
+    let work = || -> Result<()> {
+        while let Some((step, reference)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let bytes = calibration::encode_native(reference, native(ladder[*step]))?;
+            let score = score(reference, &calibration::decode(&bytes)?)?;
+            let mut sums = sums.lock().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
+            sums[*step].0 += score;
+            sums[*step].1 += bytes.len() as f64;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        handles.into_iter().try_for_each(|handle| handle.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?)
+    })?;
+    let count = references.len() as f64;
+    let sums = sums.into_inner().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
+    Ok(ladder.iter().zip(sums).map(|(step, (score, bytes))| (f64::from(*step), score / count, bytes / count)).collect())
+}
+
+/// Setting and bytes at which a curve has this score, between its steps; its nearest end outside.
+fn setting(curve: &Curve, score: f64) -> (f64, f64) {
+    for pair in curve.windows(2) {
+        let (a, b) = (pair[0], pair[1]);
+        if (a.1.min(b.1)..=a.1.max(b.1)).contains(&score) {
+            let part = (score - a.1) / (b.1 - a.1);
+            return (a.0 + (b.0 - a.0) * part, a.2 + (b.2 - a.2) * part);
+        }
+    }
+    let nearest = curve.iter().min_by(|a, b| (a.1 - score).abs().total_cmp(&(b.1 - score).abs()));
+    nearest.map_or((f64::NAN, f64::NAN), |point| (point.0, point.2))
+}
+
+fn score(reference: &Picture, encoded: &Picture) -> Result<f64> {
+    let linear = |picture: &Picture| {
+        let data = picture.pixels.chunks_exact(3).map(|p| [p[0], p[1], p[2]].map(|code| f32::from(code) / 255.0));
+        let (width, height) = (picture.width as usize, picture.height as usize);
+        Rgb::new(data.collect(), width, height, TransferCharacteristic::SRGB, ColorPrimaries::BT709)
+    };
+    Ok(compute_frame_ssimulacra2(linear(reference)?, linear(encoded)?)?)
+}
+
+fn times(pictures: &[(PathBuf, Picture)]) -> Result<()> {
+    let quality = Quality::new(75).context("75 is a quality")?;
+    for (path, picture) in pictures {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let megapixels = f64::from(picture.width) * f64::from(picture.height) / 1e6;
+        let (hash, _) = median(|| calibration::placeholder(picture).map(|set| set.png.len()))?;
+        print!("{name:<28} {megapixels:5.1} MP  placeholder {:5.1} ms", ms(hash));
+        for width in [640, 1080, 1920] {
+            let mut copies: Vec<Picture> = vec![picture.clone(); RUNS];
+            let mut scaled = None;
+            let (resize, _) = median(|| -> Result<usize> {
+                let out = calibration::scale(copies.pop().context("a copy for each run")?, width)?;
+                let size = out.pixels.len();
+                scaled = Some(out);
+                Ok(size)
+            })?;
+            let scaled = scaled.context("scaled")?;
+            print!("\n  {:>4}x{:<4} resize {:5.1} ms", scaled.width, scaled.height, ms(resize));
+            for format in ImageFormat::OUTPUTS {
+                let (time, bytes) =
+                    median(|| calibration::encode(&scaled, format, quality).map(|bytes| bytes.len()))?;
+                print!("  {format} {:6.1} ms {bytes:>8}", ms(time));
+            }
+        }
+        println!();
+    }
+    Ok(())
+}
+
+const RUNS: usize = 5;
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// Median time of a few runs, and what the last gave.
+fn median<E: Into<anyhow::Error>>(mut run: impl FnMut() -> Result<usize, E>) -> Result<(Duration, usize)> {
+    let mut taken = Vec::with_capacity(RUNS);
+    let mut value = 0;
+    for _ in 0..RUNS {
+        let start = Instant::now();
+        value = run().map_err(Into::into)?;
+        taken.push(start.elapsed());
+    }
+    taken.sort_unstable();
+    Ok((taken[RUNS / 2], value))
+}
