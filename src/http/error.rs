@@ -35,9 +35,9 @@ pub(super) struct Problem {
     retry_after: Option<Duration>,
     allow: Option<&'static str>,
     /// What the log is told; absent where the request alone is to blame and its answer says it all.
-    reason: Option<String>,
+    reason: Option<Box<str>>,
     /// The source, without what may be secret in it.
-    source: Option<String>,
+    source: Option<Box<str>>,
 }
 
 const NOT_ALLOWED: &str = "the source is not allowed";
@@ -110,7 +110,11 @@ impl Problem {
             Dialect::Problem if code == "source_not_allowed" => (StatusCode::FORBIDDEN, direct),
             Dialect::Problem => (StatusCode::BAD_REQUEST, direct),
         };
-        Self { reason: Some(refusal.to_string()), source: Some(loggable(url)), ..Self::new(status, code, detail) }
+        Self {
+            reason: Some(refusal.to_string().into()),
+            source: Some(loggable(url)),
+            ..Self::new(status, code, detail)
+        }
     }
 
     /// An admitted source of which there is no picture.
@@ -135,7 +139,7 @@ impl Problem {
             _ => None,
         };
         Self {
-            reason: Some(error.to_string()),
+            reason: Some(error.to_string().into()),
             source: Some(loggable(source.as_str())),
             retry_after,
             ..Self::new(status, row.code, detail)
@@ -316,14 +320,14 @@ fn imaging_row(error: &imaging::Error) -> Row {
 }
 
 /// A URL as the log may have it: without query and fragment, where tokens are, without credentials, and not too long.
-fn loggable(url: &str) -> String {
+fn loggable(url: &str) -> Box<str> {
     let plain = url.split(['?', '#']).next().unwrap_or_default();
     let shown = plain.rsplit_once('@').map_or(plain, |(_, after)| after);
     let mut text: String = shown.chars().take(200).collect();
     if shown.len() < plain.len() {
         text.insert_str(0, "***@");
     }
-    text
+    text.into()
 }
 
 #[cfg(test)]

@@ -31,9 +31,9 @@ pub(super) struct Reply {
 pub(super) struct Failure {
     pub(super) code: &'static str,
     /// Absent where the answer says it all.
-    pub(super) reason: Option<String>,
+    pub(super) reason: Option<Box<str>>,
     /// Without what may be secret in it.
-    pub(super) source: Option<String>,
+    pub(super) source: Option<Box<str>>,
 }
 
 impl Reply {
@@ -85,7 +85,7 @@ pub async fn observe(
     tracing::debug!(route, status, cache, ?elapsed, method = %response.request().method(), "request");
     if let Some(Failure { code, reason: Some(reason), source }) = &reply.failure {
         let source = source.as_deref().unwrap_or_default();
-        tracing::warn!(route, status, code, reason, source, "request failed");
+        tracing::warn!(route, status, code, reason = &**reason, source, "request failed");
     }
     Ok(response)
 }

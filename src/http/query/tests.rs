@@ -199,6 +199,9 @@ fn placeholder_takes_two_parameters() {
     assert_eq!(read("format=svg"), Err("url_missing"));
 }
 
+/// A query, and its width and quality or the text it is refused with.
+type Row = (&'static str, Result<(u32, u8), &'static str>);
+
 #[test]
 fn next_checks_in_the_order_of_the_contract() {
     let admit = |url: &str| match url {
@@ -206,7 +209,7 @@ fn next_checks_in_the_order_of_the_contract() {
         "long" => Err(Refusal::TooLong),
         _ => Err(Refusal::NotAllowed("test")),
     };
-    let rows: [(&str, Result<(u32, u8), &str>); 34] = [
+    let rows: [Row; 34] = [
         ("url=ok&w=640&q=75", Ok((640, 75))),
         ("w=0640&q=075&url=ok&dpl=x&x=1&x=2&h=3", Ok((640, 75))),
         ("", Err(r#""url" parameter is required"#)),

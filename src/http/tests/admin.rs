@@ -1,0 +1,69 @@
+//! Health, readiness, metrics, the playground and the token that guards them.
+//! Law: the admin listener is asked as the app wires it, middleware included.
+
+use super::*;
+
+#[tokio::test]
+async fn readiness_ends_when_draining_begins() {
+    let state = state();
+    for (draining, status, word) in [(false, 200, "ready"), (true, 503, "draining")] {
+        if draining {
+            state.drain();
+        }
+        let answer = get(&state, "/readyz").await;
+        assert_eq!((answer.status().as_u16(), field(&answer, "cache-control")), (status, "no-store"));
+        let body = json(answer).await;
+        assert_eq!((&body["status"], &body["dependencies"]["memory"]), (&word.into(), &"ok".into()));
+        assert_eq!(get(&state, "/healthz").await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn the_admin_listener_shows_metrics_and_the_playground() {
+    let state = state();
+    get(&state, &image("w=640&f=webp")).await;
+    get(&state, "/image").await;
+    let admin = async |target: &str| to_admin(&state, TestRequest::get().uri(target)).await;
+    let metrics = text(admin("/metrics").await).await;
+    for line in [
+        "pixgate_requests_total{route=\"/image\",status=\"200\",cache=\"memory\"} 1",
+        "pixgate_requests_total{route=\"/image\",status=\"400\",cache=\"none\"} 1",
+        "pixgate_request_seconds_count{route=\"/image\",cache=\"memory\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line} in\n{metrics}");
+    }
+    let page = admin("/").await;
+    assert_eq!((page.status().as_u16(), field(&page, "content-type")), (200, "text/html; charset=utf-8"));
+    assert!(field(&page, "content-security-policy").starts_with("default-src 'none';"));
+    let data = TestRequest::get().uri("/playground.json").insert_header(("host", "box.example:8081"));
+    let data = json(to_admin(&state, data).await).await;
+    assert_eq!((&data["publicUrl"], &data["widths"][0]), (&"http://box.example:9000".into(), &16.into()));
+    assert_eq!(data["formats"], serde_json::json!(["avif", "webp", "jpeg", "png"]));
+    assert_eq!(data["samples"], serde_json::json!([{ "name": "One", "url": "https://a.example/1.jpg" }]));
+    assert_eq!(admin("/healthz").await.status(), 200);
+    assert_eq!(admin("/image").await.status(), 404);
+}
+
+#[tokio::test]
+async fn a_token_guards_all_of_it_but_health() {
+    let settings = Settings { admin_token: Some(Secret::new("right-token")), ..Settings::default() };
+    let state = state_with(settings, Duration::ZERO);
+    let ask = async |target: &str, authorization: &str| {
+        let request = TestRequest::get().uri(target).insert_header(("authorization", authorization));
+        to_admin(&state, request).await
+    };
+    for target in ["/", "/metrics", "/playground.json", "/readyz", "/nothing"] {
+        for wrong in
+            ["", "Bearer", "Bearer ", "Bearer wrong", "Bearer right-tokens", "Basic right-token", "right-token"]
+        {
+            let answer = ask(target, wrong).await;
+            assert_eq!(answer.status(), 401, "{target} {wrong}");
+            assert_eq!(field(&answer, "www-authenticate"), "Bearer realm=\"pixgate\"");
+            assert_eq!(field(&answer, "cache-control"), "no-store");
+        }
+    }
+    assert_eq!(ask("/metrics", "Bearer right-token").await.status(), 200);
+    assert_eq!(ask("/metrics", "bearer right-token").await.status(), 200);
+    assert_eq!(ask("/nothing", "Bearer right-token").await.status(), 404);
+    assert_eq!(ask("/healthz", "").await.status(), 200);
+}
