@@ -140,8 +140,7 @@ fn times(pictures: &[(PathBuf, Picture)]) -> Result<()> {
             let scaled = scaled.context("scaled")?;
             print!("\n  {:>4}x{:<4} resize {:5.1} ms", scaled.width, scaled.height, ms(resize));
             for format in ImageFormat::OUTPUTS {
-                let (time, bytes) =
-                    median(|| calibration::encode(&scaled, format, quality).map(|bytes| bytes.len()))?;
+                let (time, bytes) = median(|| calibration::encode(&scaled, format, quality).map(|bytes| bytes.len()))?;
                 print!("  {format} {:6.1} ms {bytes:>8}", ms(time));
             }
         }

@@ -99,8 +99,10 @@ impl App {
             _ = interrupt.recv() => tracing::info!(?grace, "SIGINT: finishing what is in flight"),
         }
         state.drain();
-        futures_util::future::join_all(handles.iter().map(|handle| handle.stop(true))).await;
-        all.await.context("a listener failed while it stopped")?;
+        // Both at once: a server takes the order to stop only while it is polled.
+        let stops = futures_util::future::join_all(handles.iter().map(|handle| handle.stop(true)));
+        let (ended, _) = tokio::join!(all, stops);
+        ended.context("a listener failed while it stopped")?;
         tracing::info!("stopped");
         Ok(())
     }

@@ -149,7 +149,7 @@ label_sets! {
     }
     /// Why work was refused.
     ReasonLabels {
-        /// `queue`, `memory`, `deadline`.
+        /// `queue`, `deadline` or `journeys`.
         reason: Label
     }
 }
@@ -226,7 +226,11 @@ impl Metrics {
         registry.register("queue_depth", "Renders running or waiting", queue_depth.clone());
         let decode_bytes = Gauge::default();
         registry.register("decode_bytes", "Estimated bytes of admitted renders", decode_bytes.clone());
-        let shed = Family::default();
+        let shed = Family::<ReasonLabels, Counter>::default();
+        for reason in ["queue", "deadline", "journeys"] {
+            // There from the start: a rate over a counter that appears with its first event misses that event.
+            let _there = shed.get_or_create(&ReasonLabels { reason: Label(reason) });
+        }
         registry.register("shed", "Work refused or abandoned", shed.clone());
         let bytes_saved = Counter::default();
         registry.register("bytes_saved", "Source bytes less variant bytes, where positive", bytes_saved.clone());

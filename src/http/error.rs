@@ -252,7 +252,10 @@ fn source_row(error: &source::Error) -> Row {
             let status = StatusCode::LOOP_DETECTED;
             row(status, "origin_redirects", "the origin redirects too often", Next::Response(status))
         }
-        E::Empty => row(gateway, "origin_empty", "the origin sent an empty body", Next::Response(bad)),
+        E::Empty => {
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            row(status, "origin_empty", "the origin sent an empty body", Next::Response(bad))
+        }
         E::TooLarge { limit } => Row {
             status: StatusCode::PAYLOAD_TOO_LARGE,
             code: "source_too_large",

@@ -151,7 +151,7 @@ async fn requests_that_are_refused_leave_nothing_behind() {
     let origin = Origin::with("/page", *b"<html>no picture</html>", "image/png").await;
     let app = Setup::new().text("cache.negative_ttl", "1s").start().await;
     let url = origin.url("/page");
-    app.image(&url, "w=64").await.problem(400, code::NOT_AN_IMAGE);
+    app.image(&url, "w=64").await.problem(415, code::NOT_AN_IMAGE);
     origin.set("/page", Reply::new(png(100, 50), "image/png"));
     expire().await;
     assert_eq!(app.image(&url, "w=64&f=png").await.look().width, 64);

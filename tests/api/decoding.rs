@@ -103,7 +103,7 @@ async fn labels_are_not_believed() {
     let app = Setup::new().start().await;
     origin.set("/page.jpg", Reply::new(*b"<html><script>alert(1)</script></html>", "image/jpeg"));
     app.next(&origin.url("/page.jpg"), 64, 75).await.plain(400, NOT_VALID);
-    app.image(&origin.url("/page.jpg"), "w=64").await.problem(400, code::NOT_AN_IMAGE);
+    app.image(&origin.url("/page.jpg"), "w=64").await.problem(415, code::NOT_AN_IMAGE);
     // A picture with a page glued to it comes out as a picture alone.
     let mut polyglot = jpeg(80, 40);
     polyglot.extend_from_slice(b"<script>alert(1)</script>");
@@ -145,7 +145,7 @@ async fn svg_is_refused_unless_allowed_and_then_rasterised() {
     origin.set("/a.svg", Reply::new(svg.into_bytes(), "image/svg+xml"));
     let url = origin.url("/a.svg");
     let closed = Setup::new().start().await;
-    closed.image(&url, "w=64").await.problem(400, code::TYPE_NOT_ALLOWED);
+    closed.image(&url, "w=64").await.problem(415, code::TYPE_NOT_ALLOWED);
     let open = Setup::new().set("images.allow_svg", true).start().await;
     for (accept, mime) in [("image/webp", "image/webp"), ("*/*", "image/png"), ("image/svg+xml", "image/png")] {
         for target in [image(&url, "w=64"), next(&url, 64, 75)] {

@@ -73,7 +73,7 @@ async fn broken_bodies_are_errors_and_never_pictures() {
         assert_eq!(answer.must("cache-control"), "no-store", "{path}");
     }
     origin.set("/empty", Reply::new(*b"", "image/jpeg"));
-    app.image(&origin.url("/empty"), "w=64").await.problem(400, code::SOURCE_EMPTY);
+    app.image(&origin.url("/empty"), "w=64").await.problem(422, code::SOURCE_EMPTY);
     assert!(app.lives().await);
 }
 

@@ -18,7 +18,11 @@ pub(super) fn photo(width: u32, height: u32, alpha: bool) -> Picture {
             let leaf = ((u * 3.1).sin() * (v * 2.3).cos() + (u * v * 0.4).sin()) * 28.0;
             let sky = 90.0 + 110.0 * f64::from(y) / f64::from(height);
             let code = |value: f64| (value + grain).clamp(0.0, 255.0) as u8;
-            pixels.extend([code(sky * 0.7 + leaf + 30.0), code(sky * 0.8 + leaf * 0.8), code(210.0 - sky * 0.6 - leaf)]);
+            pixels.extend([
+                code(sky * 0.7 + leaf + 30.0),
+                code(sky * 0.8 + leaf * 0.8),
+                code(210.0 - sky * 0.6 - leaf),
+            ]);
             if alpha {
                 let edge = (f64::from(x) - f64::from(width) / 2.0).abs() / f64::from(width) * 2.0;
                 pixels.push(((1.0 - edge) * 400.0).clamp(0.0, 255.0) as u8);
