@@ -26,7 +26,12 @@ const PLAYGROUND: &str = include_str!("playground.html");
 const PLAYGROUND_CSP: &str = "default-src 'none'; img-src * data: blob:; connect-src *; style-src 'unsafe-inline'; \
                               script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-fn answer(route: &'static str, status: StatusCode, content_type: &'static str, body: impl Into<String>) -> HttpResponse {
+fn answer(
+    route: &'static str,
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<String>,
+) -> HttpResponse {
     let mut response = HttpResponse::with_body(status, BoxBody::new(body.into()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -112,7 +117,8 @@ pub(super) async fn authorise(
 
 /// Whether an `Authorization` field is `Bearer` with this token (RFC 6750 §2.1).
 fn bears(field: Option<&HeaderValue>, token: &Secret) -> bool {
-    let Some((scheme, given)) = field.and_then(|field| field.to_str().ok()).and_then(|text| text.split_once(' ')) else {
+    let Some((scheme, given)) = field.and_then(|field| field.to_str().ok()).and_then(|text| text.split_once(' '))
+    else {
         return false;
     };
     // Digests are of one length, so neither the length of the token nor a common prefix shows in the time.

@@ -160,7 +160,10 @@ async fn a_hit_carries_every_header_of_the_contract() {
     }
     let control = field(&answer, "cache-control");
     // The hour, less what this test has taken so far.
-    assert!(control.starts_with("public, max-age=3") && control.ends_with(", stale-while-revalidate=86400"), "{control}");
+    assert!(
+        control.starts_with("public, max-age=3") && control.ends_with(", stale-while-revalidate=86400"),
+        "{control}"
+    );
     assert_eq!(read_body(answer).await, "webp bytes");
 }
 
@@ -251,7 +254,9 @@ async fn mistakes_are_problems_here_and_texts_there() {
 #[tokio::test]
 async fn methods_have_their_answers() {
     let state = state();
-    for (target, allow) in [("/image", READS_AND_PREFLIGHT), ("/_next/image", READS), ("/placeholder", READS_AND_PREFLIGHT)] {
+    for (target, allow) in
+        [("/image", READS_AND_PREFLIGHT), ("/_next/image", READS), ("/placeholder", READS_AND_PREFLIGHT)]
+    {
         let answer = to_public(&state, TestRequest::post().uri(target)).await;
         assert_eq!((answer.status().as_u16(), field(&answer, "allow")), (405, allow), "{target}");
         assert_eq!(field(&answer, "cache-control"), "no-store");
@@ -362,7 +367,9 @@ async fn a_token_guards_all_of_it_but_health() {
         to_admin(&state, request).await
     };
     for target in ["/", "/metrics", "/playground.json", "/readyz", "/nothing"] {
-        for wrong in ["", "Bearer", "Bearer ", "Bearer wrong", "Bearer right-tokens", "Basic right-token", "right-token"] {
+        for wrong in
+            ["", "Bearer", "Bearer ", "Bearer wrong", "Bearer right-tokens", "Basic right-token", "right-token"]
+        {
             let answer = ask(target, wrong).await;
             assert_eq!(answer.status(), 401, "{target} {wrong}");
             assert_eq!(field(&answer, "www-authenticate"), "Bearer realm=\"pixgate\"");

@@ -4,6 +4,8 @@
 //! and every stage is named, in order, in [`render`]. Decoders are memory-safe Rust; C sees only pixels of our own.
 //! All functions here block; `schedule` runs them on their own threads and catches what panics.
 
+#[doc(hidden)]
+pub mod calibration;
 pub mod codec;
 pub(crate) mod decode;
 pub mod placeholder;
@@ -13,12 +15,12 @@ pub mod schedule;
 
 use std::time::{Duration, Instant};
 
+pub use crate::record::PlaceholderSet;
 pub use codec::avif::AvifEngine;
 use codec::webp::AnimationEncoder;
 pub use decode::Picture;
 use decode::strip;
 pub use image::metadata::Orientation;
-pub use crate::record::PlaceholderSet;
 pub use probe::probe;
 
 use crate::format::ImageFormat;
@@ -211,7 +213,12 @@ pub fn render(
 /// # Errors
 ///
 /// Whatever decoding reports, and `Deadline`.
-pub fn placeholder(bytes: &[u8], probe: &Probe, settings: &Settings, deadline: Instant) -> Result<PlaceholderSet, Error> {
+pub fn placeholder(
+    bytes: &[u8],
+    probe: &Probe,
+    settings: &Settings,
+    deadline: Instant,
+) -> Result<PlaceholderSet, Error> {
     PlaceholderSet::of(&decode::decode(bytes, probe, &settings.limits, deadline)?)
 }
 
@@ -307,13 +314,7 @@ fn original(bytes: &[u8], probe: &Probe, settings: &Settings, deadline: Instant)
 }
 
 /// The source's own picture, when the output would be the same picture and is not smaller than it.
-fn kept(
-    bytes: &[u8],
-    probe: &Probe,
-    transform: &Transform,
-    format: ImageFormat,
-    encoded: usize,
-) -> Option<Vec<u8>> {
+fn kept(bytes: &[u8], probe: &Probe, transform: &Transform, format: ImageFormat, encoded: usize) -> Option<Vec<u8>> {
     let size = Geometry::Scale { width: probe.width, height: probe.height };
     let same = probe.format == format
         && transform.geometry == size

@@ -100,11 +100,8 @@ fn scale(picture: Picture, area: Area, size: (u32, u32)) -> Result<Picture, Erro
 }
 
 fn scaled(picture: &Picture, area: Area, size: (u32, u32)) -> Result<Picture, Error> {
-    let pixels = if picture.alpha {
-        convolve::<U16x4>(picture, area, size)?
-    } else {
-        convolve::<U16x3>(picture, area, size)?
-    };
+    let pixels =
+        if picture.alpha { convolve::<U16x4>(picture, area, size)? } else { convolve::<U16x3>(picture, area, size)? };
     let scaled = Picture { width: size.0, height: size.1, alpha: picture.alpha, pixels };
     Ok(scaled.without_opaque_alpha())
 }
@@ -155,8 +152,7 @@ fn convolve<P: Linear + PixelTrait>(picture: &Picture, area: Area, size: (u32, u
         let band = &mut band[..wide as usize * rows];
         reducer.fill((index * band_rows) as u32, band);
         let source = TypedImageRef::new(wide, rows as u32, band).map_err(|error| failed(&error))?;
-        let mut target =
-            TypedImage::from_pixels_slice(size.0, rows as u32, target).map_err(|error| failed(&error))?;
+        let mut target = TypedImage::from_pixels_slice(size.0, rows as u32, target).map_err(|error| failed(&error))?;
         let across = options.crop(0.0, 0.0, content.0, rows as f64);
         resizer.resize_typed(&source, &mut target, &across).map_err(|error| failed(&error))?;
     }

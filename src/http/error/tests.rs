@@ -97,11 +97,7 @@ fn the_apps_own_files_are_internal() {
 fn refused_urls_have_the_contracts_texts() {
     let rows = [
         (Refusal::TooLong, (400, "url_invalid"), r#""url" parameter is too long"#),
-        (
-            Refusal::ProtocolRelative,
-            (400, "url_invalid"),
-            r#""url" parameter cannot be a protocol-relative URL (//)"#,
-        ),
+        (Refusal::ProtocolRelative, (400, "url_invalid"), r#""url" parameter cannot be a protocol-relative URL (//)"#),
         (Refusal::Recursive, (400, "url_invalid"), r#""url" parameter cannot be recursive"#),
         (Refusal::Invalid("x"), (400, "url_invalid"), r#""url" parameter is invalid"#),
         (Refusal::NotAllowed("x"), (403, "source_not_allowed"), NEXT_NOT_ALLOWED),

@@ -129,9 +129,7 @@ pub(in crate::http) fn direct<'p>(
         cap: sizes.cap(),
         fit: match fit {
             None => Fit::default(),
-            Some(name) => {
-                Fit::from_name(name).ok_or_else(|| FIT.invalid(name, "inside, cover, contain or fill"))?
-            }
+            Some(name) => Fit::from_name(name).ok_or_else(|| FIT.invalid(name, "inside, cover, contain or fill"))?,
         },
         quality: quality_of(quality, sizes, signed)?,
         format: match format {

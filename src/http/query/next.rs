@@ -88,8 +88,7 @@ pub(in crate::http) fn next<S>(
         return Err(text(W_INTEGER));
     }
     let width = u32::try_from(w).ok().filter(|w| sizes.widths().any(|allowed| allowed == *w));
-    let width =
-        width.ok_or_else(|| Refused::Text(format!(r#""w" parameter (width) of {w} is not allowed"#).into()))?;
+    let width = width.ok_or_else(|| Refused::Text(format!(r#""w" parameter (width) of {w} is not allowed"#).into()))?;
     let quality = u8::try_from(q).ok().and_then(Quality::new).ok_or(text(Q_INTEGER))?;
     if !sizes.qualities.contains(&quality.get()) {
         return Err(Refused::Text(format!(r#""q" parameter (quality) of {q} is not allowed"#).into()));

@@ -218,7 +218,10 @@ mod tests {
                 assert_eq!(check(&of(width, true, soft.collect())), (ColorType::Indexed, depth));
             }
         }
-        assert_eq!(check(&of(257, false, (0..257).flat_map(|at| [at as u8, (at / 256) as u8, 9]).collect())).0, ColorType::Rgb);
+        assert_eq!(
+            check(&of(257, false, (0..257).flat_map(|at| [at as u8, (at / 256) as u8, 9]).collect())).0,
+            ColorType::Rgb
+        );
     }
 
     #[test]

@@ -200,12 +200,7 @@ mod tests {
 
     #[test]
     fn partial_boxes_average_what_they_hold() {
-        let picture = Picture {
-            width: 3,
-            height: 1,
-            alpha: false,
-            pixels: vec![0, 0, 0, 255, 255, 255, 10, 20, 30],
-        };
+        let picture = Picture { width: 3, height: 1, alpha: false, pixels: vec![0, 0, 0, 255, 255, 255, 10, 20, 30] };
         let reducer = BoxReducer::new(&picture, (0, 0), (3, 1), (2, 2));
         assert_eq!(reducer.size(), (2, 1));
         let mut out = [U16x3::default(); 2];

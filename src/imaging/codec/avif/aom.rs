@@ -23,7 +23,8 @@ pub(super) fn encode(picture: &Yuv, cq_level: u8) -> Result<Vec<u8>, Error> {
     let side = |size: u32| if picture.subsampled { size.div_ceil(2) } else { size };
     let chroma = side(width) as usize * side(height) as usize;
     let luma = width as usize * height as usize;
-    if luma == 0 || width > 65_535 || picture.y.len() != luma || picture.u.len() != chroma || picture.v.len() != chroma {
+    if luma == 0 || width > 65_535 || picture.y.len() != luma || picture.u.len() != chroma || picture.v.len() != chroma
+    {
         return Err(Error::Encode("libaom: planes do not match the size".to_owned()));
     }
     let mut context = Context::new(picture, cq_level)?;

@@ -159,9 +159,8 @@ mod tests {
 
     #[test]
     fn invisible_pixels_take_the_colour_of_their_neighbours() {
-        let pixels = (0..20 * 20)
-            .flat_map(|at| if at % 20 < 5 { [200, 10, 10, 255] } else { [0, 255, 0, 0] })
-            .collect();
+        let pixels =
+            (0..20 * 20).flat_map(|at| if at % 20 < 5 { [200, 10, 10, 255] } else { [0, 255, 0, 0] }).collect();
         let picture = Picture { width: 20, height: 20, alpha: true, pixels };
         let colours = visible_colours(&picture);
         assert!(colours.chunks_exact(3).all(|pixel| pixel == [200, 10, 10]));

@@ -88,8 +88,7 @@ impl Encoder {
         // Tries both for every frame: two to three times the time, worth it for drawings only.
         options.allow_mixed = c_int::from(graphic);
         // SAFETY: `options` is initialised and copied; sizes are at most 16383.
-        let encoder =
-            unsafe { sys::WebPAnimEncoderNewInternal(size.0 as c_int, size.1 as c_int, &options, version) };
+        let encoder = unsafe { sys::WebPAnimEncoderNewInternal(size.0 as c_int, size.1 as c_int, &options, version) };
         NonNull::new(encoder).map(Self).ok_or_else(|| failed("the animation is not accepted"))
     }
 
