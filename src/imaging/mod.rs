@@ -4,6 +4,8 @@
 //! and every stage is named, in order, in [`render`]. Decoders are memory-safe Rust; C sees only pixels of our own.
 //! All functions here block; `schedule` runs them on their own threads and catches what panics.
 
+#[doc(hidden)]
+pub mod calibration;
 pub mod codec;
 pub(crate) mod decode;
 pub mod placeholder;

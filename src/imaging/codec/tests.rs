@@ -4,7 +4,6 @@ use ssimulacra2::{ColorPrimaries, Rgb, TransferCharacteristic, compute_frame_ssi
 
 use super::*;
 use crate::imaging::resize;
-use crate::variant::Geometry;
 
 /// Shading, fine texture and noise, as a camera makes them; deterministic.
 pub(super) fn photo(width: u32, height: u32, alpha: bool) -> Picture {
@@ -66,17 +65,7 @@ fn score(a: &Picture, b: &Picture) -> f64 {
 }
 
 fn decoded(bytes: &[u8]) -> Picture {
-    let image = image::load_from_memory(bytes).unwrap();
-    let (width, height, alpha) = (image.width(), image.height(), image.color().has_alpha());
-    let pixels = if alpha { image.to_rgba8().into_raw() } else { image.to_rgb8().into_raw() };
-    Picture { width, height, alpha, pixels }.without_opaque_alpha()
-}
-
-fn decoded_jpeg(bytes: &[u8]) -> Picture {
-    let mut decoder = zune_jpeg::JpegDecoder::new(zune_core::bytestream::ZCursor::new(bytes));
-    let pixels = decoder.decode().unwrap();
-    let (width, height) = decoder.dimensions().unwrap();
-    Picture { width: width as u32, height: height as u32, alpha: false, pixels }
+    crate::imaging::calibration::decode(bytes).unwrap()
 }
 
 fn quality(value: u8) -> Option<Quality> {
@@ -121,10 +110,10 @@ fn webp_codes_drawings_without_loss_when_that_is_smaller() {
 #[test]
 fn jpeg_keeps_photographs_and_flattens_onto_white() {
     let picture = photo(200, 150, false);
-    let score = score(&picture, &decoded_jpeg(&encoded(&picture, ImageFormat::Jpeg, 90)));
+    let score = score(&picture, &decoded(&encoded(&picture, ImageFormat::Jpeg, 90)));
     assert!(score > 70.0, "{score}");
     let clear = Picture { width: 20, height: 20, alpha: true, pixels: [0, 0, 0, 0].repeat(400) };
-    let back = decoded_jpeg(&encoded(&clear, ImageFormat::Jpeg, 75));
+    let back = decoded(&encoded(&clear, ImageFormat::Jpeg, 75));
     assert!(back.pixels.iter().all(|code| *code >= 254));
 }
 
@@ -186,11 +175,54 @@ fn animations_keep_frames_times_and_loops() {
 }
 
 #[test]
-fn quality_means_the_same_in_webp_and_jpeg() {
-    let lake = decoded_jpeg(include_bytes!("../../../fixtures/images/lake.jpg"));
-    let geometry = Geometry::Scale { width: 640, height: 640 * lake.height / lake.width };
-    let lake = resize::apply(lake, &geometry, None).unwrap();
-    let webp = score(&lake, &decoded(&encoded(&lake, ImageFormat::Webp, 75)));
-    let jpeg = score(&lake, &decoded_jpeg(&encoded(&lake, ImageFormat::Jpeg, 75)));
-    assert!((webp - jpeg).abs() < 5.0, "webp {webp}, jpeg {jpeg}");
+fn avif_keeps_photographs_and_their_alpha() {
+    for engine in [AvifEngine::Libaom, AvifEngine::Rav1e] {
+        for alpha in [false, true] {
+            let picture = photo(200, 151, alpha);
+            let bytes = encode(&picture, ImageFormat::Avif, quality(90), engine).unwrap();
+            let back = decoded(&bytes);
+            assert_eq!(back.alpha, alpha);
+            let score = score(&picture, &back);
+            assert!(score > 65.0, "{engine:?}, alpha {alpha}: {score}");
+            if alpha {
+                let off = |(a, b): (&[u8], &[u8])| u64::from(a[3].abs_diff(b[3]));
+                let sum: u64 = picture.pixels.chunks_exact(4).zip(back.pixels.chunks_exact(4)).map(off).sum();
+                assert!(sum < 200 * 151 * 3, "{engine:?}: alpha is off by {sum} in all");
+            }
+        }
+    }
+}
+
+#[test]
+fn avif_keeps_the_colour_of_sharp_edges_in_drawings_only() {
+    // One-pixel stripes of red and blue: 4:2:0 would make them purple.
+    let pixels = (0..64 * 64).flat_map(|at| if at % 2 == 0 { [255, 0, 0] } else { [0, 0, 255] }).collect();
+    let stripes = Picture { width: 64, height: 64, alpha: false, pixels };
+    let back = decoded(&encoded(&stripes, ImageFormat::Avif, 90));
+    let far = back.pixels.iter().zip(&stripes.pixels).filter(|(a, b)| a.abs_diff(**b) > 64).count();
+    assert!(far < back.pixels.len() / 50, "{far}");
+    // seq_profile in av1C: 0 is 4:2:0, 1 is 4:4:4.
+    let profile = |bytes: &[u8]| {
+        let at = bytes.windows(4).position(|window| window == b"av1C").unwrap();
+        bytes[at + 5] >> 5
+    };
+    assert_eq!(profile(&encoded(&stripes, ImageFormat::Avif, 60)), 1);
+    assert_eq!(profile(&encoded(&photo(64, 64, false), ImageFormat::Avif, 60)), 0);
+}
+
+#[test]
+fn the_same_quality_scores_about_the_same_in_every_lossy_format() {
+    let lake = decoded(include_bytes!("../../../fixtures/images/lake.jpg"));
+    let lake = crate::imaging::calibration::scale(lake, 640).unwrap();
+    for q in [50, 75, 90] {
+        let webp = score(&lake, &decoded(&encoded(&lake, ImageFormat::Webp, q)));
+        for (format, engine) in [
+            (ImageFormat::Jpeg, AvifEngine::Auto),
+            (ImageFormat::Avif, AvifEngine::Libaom),
+            (ImageFormat::Avif, AvifEngine::Rav1e),
+        ] {
+            let other = score(&lake, &decoded(&encode(&lake, format, quality(q), engine).unwrap()));
+            assert!((webp - other).abs() < 6.0, "{q}: webp {webp}, {format} {engine:?} {other}");
+        }
+    }
 }
