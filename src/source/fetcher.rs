@@ -3,6 +3,8 @@
 //! The law: nothing of a client's request reaches an origin, no environment proxy sees a request, and every hop of a
 //! redirect passes the whole policy and the address guard again.
 
+#![expect(clippy::disallowed_types, reason = "this is the one room that fetches")]
+
 #[cfg(test)]
 mod origin;
 #[cfg(test)]

@@ -63,7 +63,7 @@ impl Glob {
     /// # Errors
     /// When the text is empty, too long or no glob.
     pub fn hostname(pattern: &str) -> Result<Self, PatternError> {
-        Self::glob(pattern, Dots::Leading)
+        Self::compile(pattern, Dots::Leading)
     }
 
     /// A glob for URL paths: `*` stays inside a segment, `**` crosses them, neither matches a `.` or `..` segment.
@@ -71,10 +71,10 @@ impl Glob {
     /// # Errors
     /// When the text is empty, too long or no glob.
     pub fn pathname(pattern: &str) -> Result<Self, PatternError> {
-        Self::glob(pattern, Dots::Relative)
+        Self::compile(pattern, Dots::Relative)
     }
 
-    fn glob(pattern: &str, dots: Dots) -> Result<Self, PatternError> {
+    fn compile(pattern: &str, dots: Dots) -> Result<Self, PatternError> {
         check_length(pattern)?;
         let program = syntax::parse(pattern, dots)?;
         Ok(Self { source: pattern.into(), matcher: Matcher::Program(Arc::new(program)) })

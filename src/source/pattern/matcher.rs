@@ -48,11 +48,11 @@ pub(super) enum Dots {
 
 impl Dots {
     fn hidden_at(self, text: &[u8], at: usize) -> bool {
-        match (self, &text[at..]) {
-            (Self::Leading, [b'.', ..]) => true,
-            (Self::Relative, [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..]) => true,
-            _ => false,
-        }
+        matches!(
+            (self, &text[at..]),
+            (Self::Leading, [b'.', ..])
+                | (Self::Relative, [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..])
+        )
     }
 }
 
