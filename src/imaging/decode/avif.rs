@@ -5,9 +5,7 @@
 
 use std::borrow::Cow;
 
-use re_rav1d::dav1d::{
-    Decoder, Picture as Frame, PixelLayout, PlanarImageComponent, Settings, pixel::YUVRange,
-};
+use re_rav1d::dav1d::{Decoder, Picture as Frame, PixelLayout, PlanarImageComponent, Settings, pixel::YUVRange};
 
 use super::colour::{Channels, Raw, Samples, Space};
 use super::header::{Header, within};
@@ -117,12 +115,20 @@ fn colour(container: &Container<'_>) -> Result<(Samples, Channels, Nclx), Error>
     let range = Range { depth: bits, full: coded.full };
     let channels = if layout == PixelLayout::I400 { Channels::Grey } else { Channels::Rgb };
     let same = |frame: &Frame| {
-        if frame.pixel_layout() == layout && depth(frame)? == bits { Ok(()) } else { Err(malformed("tiles of different kinds")) }
+        if frame.pixel_layout() == layout && depth(frame)? == bits {
+            Ok(())
+        } else {
+            Err(malformed("tiles of different kinds"))
+        }
     };
     let samples = if bits == 8 {
-        Samples::Eight(assemble(item, first, channels.count(), |frame| same(frame).map(|()| pixels(frame, matrix, range)))?)
+        Samples::Eight(assemble(item, first, channels.count(), |frame| {
+            same(frame).map(|()| pixels(frame, matrix, range))
+        })?)
     } else {
-        Samples::Sixteen(assemble(item, first, channels.count(), |frame| same(frame).map(|()| pixels(frame, matrix, range)))?)
+        Samples::Sixteen(assemble(item, first, channels.count(), |frame| {
+            same(frame).map(|()| pixels(frame, matrix, range))
+        })?)
     };
     Ok((samples, channels, coded))
 }
@@ -167,7 +173,8 @@ fn assemble<T: Sample>(
     let (columns, rows) = (item.columns, item.tiles.len() as u32 / item.columns);
     // Tiles cover the picture, and none lies wholly outside: so they are together no more than four times its size.
     let covers = |tile: u32, count: u32, whole: u32| {
-        u64::from(tile) * u64::from(count) >= u64::from(whole) && u64::from(tile) * u64::from(count - 1) < u64::from(whole)
+        u64::from(tile) * u64::from(count) >= u64::from(whole)
+            && u64::from(tile) * u64::from(count - 1) < u64::from(whole)
     };
     if item.tiles.len() == 1 {
         if (tile_width, tile_height) != (item.width, item.height) {

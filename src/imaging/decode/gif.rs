@@ -30,10 +30,7 @@ pub(crate) enum Block<'a> {
 }
 
 /// Calls `each` for every block; the trailer ends the walk, and a file may lack it, but may not end within a block.
-pub(crate) fn walk<'a>(
-    bytes: &'a [u8],
-    mut each: impl FnMut(Block<'a>) -> Result<(), Error>,
-) -> Result<(), Error> {
+pub(crate) fn walk<'a>(bytes: &'a [u8], mut each: impl FnMut(Block<'a>) -> Result<(), Error>) -> Result<(), Error> {
     let truncated = || malformed("a block is truncated");
     let palette = |packed: u8| if packed & 0x80 == 0 { 0 } else { 3 << ((packed & 7) + 1) };
     let mut at = 13 + palette(*bytes.get(10).ok_or_else(truncated)?);

@@ -114,7 +114,11 @@ impl Curves {
             rgb = m.map(|row| row[0] * rgb[0] + row[1] * rgb[1] + row[2] * rgb[2]);
         }
         let peak = rgb[0].max(rgb[1]).max(rgb[2]);
-        let factor = if peak > KNEE { (KNEE + (1.0 - KNEE) * (1.0 - (-(peak - KNEE) / (1.0 - KNEE)).exp())) / peak } else { 1.0 };
+        let factor = if peak > KNEE {
+            (KNEE + (1.0 - KNEE) * (1.0 - (-(peak - KNEE) / (1.0 - KNEE)).exp())) / peak
+        } else {
+            1.0
+        };
         rgb.map(|v| self.srgb[((v * factor).clamp(0.0, 1.0).sqrt() * 4095.0 + 0.5) as usize])
     }
 }

@@ -41,7 +41,10 @@ pub(crate) struct Segment<'a> {
 /// Calls `each` for every segment up to and with the end of the image, and returns where that end is.
 ///
 /// Costs one pass over the bytes; bytes between segments are skipped, as decoders do.
-pub(crate) fn walk<'a>(bytes: &'a [u8], mut each: impl FnMut(&Segment<'a>) -> Result<(), Error>) -> Result<usize, Error> {
+pub(crate) fn walk<'a>(
+    bytes: &'a [u8],
+    mut each: impl FnMut(&Segment<'a>) -> Result<(), Error>,
+) -> Result<usize, Error> {
     let mut at = 2;
     loop {
         let Some(next) = find_marker(bytes, at) else {
@@ -207,7 +210,11 @@ fn to_ink(pixels: &mut [u8], ycck: bool, adobe: bool) {
             let (cb, cr) = (cb - 128, cr - 128);
             // JFIF's conversion in 16-bit fixed point. YCCK holds the complement of the stored ink, so that for Adobe's
             // inverted files this is the ink itself.
-            let rgb = [y + ((91_881 * cr + 32_768) >> 16), y - ((22_554 * cb + 46_802 * cr + 32_768) >> 16), y + ((116_130 * cb + 32_768) >> 16)];
+            let rgb = [
+                y + ((91_881 * cr + 32_768) >> 16),
+                y - ((22_554 * cb + 46_802 * cr + 32_768) >> 16),
+                y + ((116_130 * cb + 32_768) >> 16),
+            ];
             for (value, channel) in pixel.iter_mut().zip(rgb) {
                 let channel = channel.clamp(0, 255) as u8;
                 *value = if adobe { channel } else { 255 - channel };

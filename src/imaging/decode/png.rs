@@ -96,7 +96,10 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
 }
 
 fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Reader<Cursor<&'a [u8]>>, Error> {
-    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), ::png::Limits { bytes: limits.max_metadata_bytes + 8 * limits.max_edge as usize });
+    let mut decoder = Decoder::new_with_limits(
+        Cursor::new(bytes),
+        ::png::Limits { bytes: limits.max_metadata_bytes + 8 * limits.max_edge as usize },
+    );
     decoder.set_ignore_text_chunk(true);
     decoder.set_transformations(Transformations::EXPAND);
     decoder.read_info().map_err(|error| refused(error, limits))
@@ -162,9 +165,8 @@ fn space(info: &Info<'_>) -> Space {
     if !(0.1..=10.0).contains(&gamma) {
         return Space::Srgb;
     }
-    let chromaticities = info.chrm_chunk.map(|c| {
-        [c.white, c.red, c.green, c.blue].map(|(x, y)| (x.into_value(), y.into_value()))
-    });
+    let chromaticities =
+        info.chrm_chunk.map(|c| [c.white, c.red, c.green, c.blue].map(|(x, y)| (x.into_value(), y.into_value())));
     const SRGB: [(f32, f32); 4] = [(0.3127, 0.3290), (0.64, 0.33), (0.30, 0.60), (0.15, 0.06)];
     let near = |a: (f32, f32), b: (f32, f32)| (a.0 - b.0).abs() < 0.002 && (a.1 - b.1).abs() < 0.002;
     let chromaticities = chromaticities
@@ -198,7 +200,13 @@ pub(crate) fn frames(
         let Some(control) = reader.info().frame_control else {
             return Err(malformed("a frame without its control chunk"));
         };
-        let raw = Raw { width: frame.width, height: frame.height, channels: frame.channels, samples: frame.samples, space: space.clone() };
+        let raw = Raw {
+            width: frame.width,
+            height: frame.height,
+            channels: frame.channels,
+            samples: frame.samples,
+            space: space.clone(),
+        };
         let rgba = raw.into_picture().into_rgba();
         let patch = Patch {
             left: control.x_offset,

@@ -18,7 +18,9 @@ use crate::imaging::{Error, Limits};
 fn refused(format: ImageFormat) -> impl Fn(ImageError) -> Error {
     move |error| match error {
         ImageError::Unsupported(error) => Error::Unsupported { format, detail: error.to_string() },
-        ImageError::Limits(error) => Error::Malformed { format, detail: format!("beyond the decoder's limits: {error}") },
+        ImageError::Limits(error) => {
+            Error::Malformed { format, detail: format!("beyond the decoder's limits: {error}") }
+        }
         other => Error::Malformed { format, detail: other.to_string() },
     }
 }

@@ -83,7 +83,9 @@ fn strip_gif(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let mut out = Vec::with_capacity(bytes.len());
     gif::walk(bytes, |block| {
         match block {
-            gif::Block::Head(all) | gif::Block::Frame(all) | gif::Block::Extension(0xF9, all) => out.extend_from_slice(all),
+            gif::Block::Head(all) | gif::Block::Frame(all) | gif::Block::Extension(0xF9, all) => {
+                out.extend_from_slice(all)
+            }
             gif::Block::Extension(0xFF, all) if gif::is_loop(all) => out.extend_from_slice(all),
             gif::Block::Extension(..) => {}
         }

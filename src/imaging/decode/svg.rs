@@ -167,7 +167,7 @@ impl<'a> Scale<'a> {
         if COSTLY.contains(&name) {
             return Err(unsupported(format!("the effect {name}")));
         }
-        // Within its own expansion an element weighs nothing: cycles end, and usvg breaks them too.
+        // Within its own expansion an element weighs nothing, so that a cycle ends; usvg refuses or breaks it.
         self.known.insert(key, Weight::default());
         let mut weight = Weight { elements: 1, effects: u64::from(self.styled || name.starts_with("fe")) };
         for child in node.children().filter(Node::is_element) {
@@ -175,7 +175,8 @@ impl<'a> Scale<'a> {
         }
         for attribute in node.attributes() {
             let (name, value) = (attribute.name(), attribute.value());
-            let effect = EFFECTS.contains(&name) || name == "style" && EFFECTS.iter().any(|effect| value.contains(effect));
+            let effect =
+                EFFECTS.contains(&name) || name == "style" && EFFECTS.iter().any(|effect| value.contains(effect));
             weight.effects = weight.effects.saturating_add(u64::from(effect));
             for id in references(value) {
                 if let Some(target) = self.by_id.get(id).copied() {
@@ -239,7 +240,8 @@ mod tests {
     #[test]
     fn bombs_are_weighed_before_they_are_drawn() {
         let doubling = |count: usize| {
-            let uses = |at: usize| format!("<g id='g{at}'><use xlink:href='#g{0}'/><use xlink:href='#g{0}'/></g>", at + 1);
+            let uses =
+                |at: usize| format!("<g id='g{at}'><use xlink:href='#g{0}'/><use xlink:href='#g{0}'/></g>", at + 1);
             (0..count).map(uses).collect::<String>() + &format!("<g id='g{count}'><rect width='1' height='1'/></g>")
         };
         assert!(draw(&svg(&doubling(5)), 8, 4, &limits()).is_ok());
@@ -250,7 +252,10 @@ mod tests {
         assert!(matches!(refused, Err(Error::LimitExceeded { what: "SVG depth", .. })), "{refused:?}");
         let noise = "<filter id='f'><feTurbulence numOctaves='999999999'/></filter><rect filter='url(#f)' width='8' height='4'/>";
         assert!(matches!(draw(&svg(noise), 8, 4, &limits()), Err(Error::Unsupported { .. })));
-        let blurs = format!("<filter id='f'>{}</filter><rect filter='url(#f)' width='8' height='4'/>", "<feGaussianBlur stdDeviation='9'/>".repeat(300));
+        let blurs = format!(
+            "<filter id='f'>{}</filter><rect filter='url(#f)' width='8' height='4'/>",
+            "<feGaussianBlur stdDeviation='9'/>".repeat(300)
+        );
         assert!(draw(&svg(&blurs), 8, 4, &limits()).is_ok());
         let refused = draw(&svg(&blurs), 8000, 4000, &limits());
         assert!(matches!(refused, Err(Error::LimitExceeded { what: "SVG effects", .. })), "{refused:?}");
@@ -258,6 +263,7 @@ mod tests {
         // Bounded by the parser; what matters is that it ends.
         let _ = draw(laughs.as_bytes(), 1, 1, &limits());
         let cycle = svg("<g id='a'><use xlink:href='#b'/></g><g id='b'><use xlink:href='#a'/></g>");
-        assert!(draw(&cycle, 8, 4, &limits()).is_ok());
+        // Refused by the parser today; what matters is that it ends.
+        let _ = draw(&cycle, 8, 4, &limits());
     }
 }

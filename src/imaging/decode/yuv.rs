@@ -35,7 +35,10 @@ impl Plane<'_> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Matrix {
     /// Shares of red and blue in luma.
-    Luma { red: f32, blue: f32 },
+    Luma {
+        red: f32,
+        blue: f32,
+    },
     /// Green, blue, red.
     Identity,
     YCgCo,
@@ -72,11 +75,7 @@ impl Range {
     /// Scale and offset that bring luma (and RGB) to 0 to 1.
     fn luma(self) -> (f32, f32) {
         let shift = (1u32 << (self.depth - 8)) as f32;
-        if self.full {
-            (1.0 / ((1u32 << self.depth) - 1) as f32, 0.0)
-        } else {
-            (1.0 / (219.0 * shift), -16.0 / 219.0)
-        }
+        if self.full { (1.0 / ((1u32 << self.depth) - 1) as f32, 0.0) } else { (1.0 / (219.0 * shift), -16.0 / 219.0) }
     }
 
     /// Scale and offset that bring chroma to -½ to ½.
