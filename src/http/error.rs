@@ -10,6 +10,7 @@ use actix_web::HttpResponse;
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
+use serde::Serialize;
 
 use super::query::{Fault, Invalid, Refused};
 use super::reply::{Failure, Reply};
@@ -152,14 +153,15 @@ impl Problem {
         let (content_type, body) = match dialect {
             Dialect::Next => ("text/plain; charset=utf-8", self.detail.into_owned()),
             Dialect::Problem => {
-                let body = serde_json::json!({
-                    "type": "about:blank",
-                    "title": status.canonical_reason().unwrap_or("Error"),
-                    "status": status.as_u16(),
-                    "detail": self.detail,
-                    "code": self.code,
-                });
-                ("application/problem+json", body.to_string())
+                let body = Body {
+                    r#type: "about:blank",
+                    title: status.canonical_reason().unwrap_or("Error"),
+                    status: status.as_u16(),
+                    detail: &self.detail,
+                    code: self.code,
+                };
+                // Serialising texts and numbers into memory does not fail.
+                ("application/problem+json", serde_json::to_string(&body).unwrap_or_default())
             }
         };
         let mut response = HttpResponse::with_body(status, BoxBody::new(body));
@@ -180,6 +182,16 @@ impl Problem {
         let failure = Failure { code: self.code, reason: self.reason, source: self.source };
         Reply::failed(route, failure).on(response)
     }
+}
+
+/// The members of RFC 9457 §3.1 and, as an extension, the stable code.
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
 }
 
 /// What the Next.js dialect says where it differs.

@@ -11,6 +11,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::cache::CacheStatus;
 use crate::optimizer::RequestTimings;
+use crate::record::SourceRecord;
 
 /// How long others may keep a response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,7 +37,19 @@ pub(super) enum CachePolicy {
     Immutable,
 }
 
+/// Longest time that clients are told to use a stale picture while they revalidate: they do not hear of purges.
+const CLIENT_STALE: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl CachePolicy {
+    /// The policy of what was made from a source, as our own endpoints word it: fresh for what `remaining` is left.
+    pub(super) fn of_source(record: &SourceRecord, remaining: Duration) -> Self {
+        if !record.storable {
+            return Self::PrivateNoStore;
+        }
+        let stale = record.lifetime.stale_while_revalidate.min(CLIENT_STALE);
+        Self::StaleWhileRevalidate { max_age: remaining, stale }
+    }
+
     /// The `Cache-Control` field.
     pub(super) fn header(self) -> HeaderValue {
         let text = match self {

@@ -4,7 +4,7 @@
 //! checked; nothing of the origin's headers is passed on.
 
 use std::borrow::Cow;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
@@ -141,19 +141,12 @@ const fn next_cache(status: CacheStatus) -> &'static str {
     }
 }
 
-/// Longest time that clients are told to use a stale picture while they revalidate: they do not hear of purges.
-const CLIENT_STALE: Duration = Duration::from_secs(24 * 60 * 60);
-
 fn policy(state: &State, order: &Order, outcome: &Outcome) -> CachePolicy {
-    let lifetime = &outcome.record.lifetime;
     match order.dialect {
-        _ if !outcome.record.storable => CachePolicy::PrivateNoStore,
+        Dialect::Next if !outcome.record.storable => CachePolicy::PrivateNoStore,
         Dialect::Next if is_build_media(&state.settings.next_path, &order.source) => CachePolicy::Immutable,
         Dialect::Next => CachePolicy::MustRevalidate { max_age: outcome.ttl },
-        Dialect::Problem => CachePolicy::StaleWhileRevalidate {
-            max_age: outcome.remaining,
-            stale: lifetime.stale_while_revalidate.min(CLIENT_STALE),
-        },
+        Dialect::Problem => CachePolicy::of_source(&outcome.record, outcome.remaining),
     }
 }
 

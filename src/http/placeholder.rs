@@ -3,7 +3,7 @@
 //! The JSON begins with the six keys of a Next.js static import, so that it can be handed to `<Image src={…}>` as it
 //! is; it may be kept as long as the picture itself.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
@@ -108,19 +108,8 @@ fn respond(request: &HttpRequest, known: &Known, form: Form, src: &str, now: Sys
     if !unchanged {
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
     }
-    Reply::cached(PLACEHOLDER, policy(known, now), known.status).on(response)
-}
-
-fn policy(known: &Known, now: SystemTime) -> CachePolicy {
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    let lifetime = &known.record.lifetime;
-    if !known.record.storable {
-        return CachePolicy::PrivateNoStore;
-    }
-    CachePolicy::StaleWhileRevalidate {
-        max_age: lifetime.remaining(now),
-        stale: lifetime.stale_while_revalidate.min(DAY),
-    }
+    let policy = CachePolicy::of_source(&known.record, known.record.lifetime.remaining(now));
+    Reply::cached(PLACEHOLDER, policy, known.status).on(response)
 }
 
 fn body(known: &Known, form: Form, src: &str) -> Bytes {

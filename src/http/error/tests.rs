@@ -132,11 +132,13 @@ fn a_problem_is_rfc_9457() {
     assert_eq!(response.status(), 503);
     assert_eq!(response.headers().get("retry-after").unwrap(), "1");
     assert_eq!(response.headers().get("content-type").unwrap(), "application/problem+json");
-    let json: serde_json::Value = serde_json::from_str(&body(response)).unwrap();
-    assert_eq!(json["type"], "about:blank");
-    assert_eq!(json["title"], "Service Unavailable");
-    assert_eq!((&json["status"], &json["code"]), (&503.into(), &"overloaded".into()));
-    assert!(json["detail"].is_string());
+    let text = body(response);
+    assert!(
+        text.starts_with(r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":""#),
+        "{text}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["code"], "overloaded");
 }
 
 #[test]
