@@ -134,7 +134,7 @@ async fn a_missing_source_is_remembered_for_a_short_while() {
         let url = origin.url(path);
         origin.set(path, Reply::status(status));
         for w in [64, 64, 128] {
-            app.image(&url, &format!("w={w}")).await.problem(404, code::SOURCE_NOT_FOUND);
+            app.image(&url, &format!("w={w}")).await.problem(status, code::SOURCE_NOT_FOUND);
         }
         assert_eq!(app.next(&url, 64, 75).await.status, status, "the upstream's own status on this path");
         assert_eq!(origin.hits(path), 1, "asked once for all four");

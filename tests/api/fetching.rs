@@ -95,12 +95,14 @@ async fn unreachable_origins_are_502() {
     };
     let origin = Origin::start().await;
     origin.set("/closed", Reply::closed());
-    for url in
-        [format!("http://{dead}/a.png"), format!("http://{}.example/a.png", "a".repeat(64)), origin.url("/closed")]
-    {
+    for (url, code) in [
+        (format!("http://{dead}/a.png"), code::SOURCE_UNREACHABLE),
+        (format!("http://{}.example/a.png", "a".repeat(64)), code::SOURCE_UNREACHABLE),
+        (origin.url("/closed"), "origin_interrupted"),
+    ] {
         let answer = app.next(&url, 64, 75).await;
         assert_eq!((answer.status, answer.must("cache-control")), (502, "no-store"), "{url}: {}", answer.text());
-        app.image(&url, "w=64").await.problem(502, code::SOURCE_UNREACHABLE);
+        app.image(&url, "w=64").await.problem(502, code);
     }
 }
 
@@ -110,7 +112,7 @@ async fn origin_errors_on_the_direct_form() {
     let app = Setup::new().start().await;
     for (status, answered, code) in [
         (404, 404, code::SOURCE_NOT_FOUND),
-        (410, 404, code::SOURCE_NOT_FOUND),
+        (410, 410, code::SOURCE_NOT_FOUND),
         (403, 502, code::SOURCE_FAILED),
         (500, 502, code::SOURCE_FAILED),
         (503, 502, code::SOURCE_FAILED),
