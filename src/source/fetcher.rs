@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod origin;
 #[cfg(test)]
+mod setup;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

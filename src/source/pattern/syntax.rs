@@ -205,8 +205,8 @@ impl Parser<'_> {
 
     fn question(&mut self, out: &mut Sequence) -> Result<(), PatternError> {
         if self.previous == Previous::Paren {
-            // Behind a closed parenthesis it is the regular expression's mark: *perhaps*, or, behind a repetition, *lazily*,
-            // which changes nothing here.
+            // Behind a closed parenthesis it is the regular expression's mark: *perhaps*, or, behind a repetition,
+            // *lazily*, which changes nothing here.
             if matches!(out.last(), Some(Node::Repeat { .. })) {
                 self.previous = Previous::Text;
                 return Ok(());

@@ -1,5 +1,5 @@
-//! Tables of what picomatch 4 answers (`makeRe`, with `dot: true` for paths), NEXTJS.md §1.5 first, then the quirks that
-//! a port could lose.
+//! Tables of what picomatch 4 answers (`makeRe`, with `dot: true` for paths), NEXTJS.md §1.5 first, then the quirks
+//! that a port could lose.
 
 use super::*;
 
