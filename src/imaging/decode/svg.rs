@@ -167,7 +167,7 @@ impl<'a> Scale<'a> {
         if COSTLY.contains(&name) {
             return Err(unsupported(format!("the effect {name}")));
         }
-        // Within its own expansion an element weighs nothing: cycles end, and usvg breaks them too.
+        // Within its own expansion an element weighs nothing, so that a cycle ends; usvg refuses or breaks it.
         self.known.insert(key, Weight::default());
         let mut weight = Weight { elements: 1, effects: u64::from(self.styled || name.starts_with("fe")) };
         for child in node.children().filter(Node::is_element) {
@@ -263,6 +263,7 @@ mod tests {
         // Bounded by the parser; what matters is that it ends.
         let _ = draw(laughs.as_bytes(), 1, 1, &limits());
         let cycle = svg("<g id='a'><use xlink:href='#b'/></g><g id='b'><use xlink:href='#a'/></g>");
-        assert!(draw(&cycle, 8, 4, &limits()).is_ok());
+        // Refused by the parser today; what matters is that it ends.
+        let _ = draw(&cycle, 8, 4, &limits());
     }
 }
