@@ -13,7 +13,7 @@ fn fixture(name: &str) -> Vec<u8> {
 fn manifest(part: &str) -> Vec<(String, serde_json::Value)> {
     let whole: serde_json::Value = serde_json::from_slice(&fixture("manifest.json")).expect("JSON");
     let part = whole[part].as_object().expect("an object").clone();
-    part.into_iter().map(|(name, entry)| (name, entry)).collect()
+    part.into_iter().collect()
 }
 
 /// Small enough that a test may reach it, large enough for every picture of the fixtures.
