@@ -3,8 +3,6 @@
 //! The law: the bitstream may not be larger than the container says; one thread decodes one picture. Sequences show
 //! their primary item, or the first picture of their track.
 
-use std::borrow::Cow;
-
 use re_rav1d::dav1d::{Decoder, Picture as Frame, PixelLayout, PlanarImageComponent, Settings, pixel::YUVRange};
 
 use super::colour::{Channels, Raw, Samples, Space};
@@ -207,7 +205,7 @@ fn assemble<T: Sample>(
 }
 
 /// Decodes one picture of AV1.
-fn av1(data: &Cow<'_, [u8]>, item: &Item<'_>) -> Result<Frame, Error> {
+fn av1(data: &[u8], item: &Item<'_>) -> Result<Frame, Error> {
     let mut settings = Settings::new();
     settings.set_n_threads(1);
     settings.set_max_frame_delay(1);

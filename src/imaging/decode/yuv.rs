@@ -180,7 +180,7 @@ impl<'a> Chroma<'a> {
     fn row(&mut self, y: usize, scale: f32, offset: f32) -> &[f32] {
         if self.halved.1 {
             let at = y / 2;
-            let other = if y % 2 == 0 { at.saturating_sub(1) } else { at + 1 };
+            let other = if y.is_multiple_of(2) { at.saturating_sub(1) } else { at + 1 };
             self.plane.row(at, scale, offset, &mut self.near);
             self.plane.row(other, scale, offset, &mut self.far);
             self.near.iter_mut().zip(&self.far).for_each(|(near, far)| *near = *near * 0.75 + far * 0.25);
