@@ -9,6 +9,7 @@ mod next;
 mod raw;
 mod read;
 mod show;
+mod table;
 
 use std::collections::BTreeMap;
 use std::fmt;

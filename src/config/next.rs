@@ -4,10 +4,13 @@
 //! turned back into its glob; any other is kept as it is (`hostname_regex`, `pathname_regex`). The law: a translation
 //! means exactly the same, or there is none.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use toml::{Table, Value};
 use url::Url;
 
+use super::read::Shown;
 use crate::source::Glob;
 
 /// What a manifest says, in our terms.
@@ -39,7 +42,7 @@ struct Images {
     minimum_cache_ttl: Option<u64>,
     formats: Option<Vec<String>>,
     maximum_redirects: Option<i64>,
-    maximum_response_body: Option<i64>,
+    maximum_response_body: Option<u64>,
     #[serde(rename = "dangerouslyAllowLocalIP")]
     allow_local_ip: Option<bool>,
     #[serde(rename = "dangerouslyAllowSVG")]
@@ -89,14 +92,14 @@ pub fn import(bytes: &[u8]) -> Result<Import, String> {
     put("sources.local_patterns", images.local_patterns.as_deref().map(patterns));
     put("sources.allow_local_ip", images.allow_local_ip.map(Value::Boolean));
     put("sources.max_redirects", images.maximum_redirects.map(Value::Integer));
-    put("sources.max_bytes", images.maximum_response_body.map(Value::Integer));
+    put("sources.max_bytes", images.maximum_response_body.and_then(Shown::bytes));
     put("images.device_sizes", images.device_sizes.map(Value::from));
     put("images.image_sizes", images.image_sizes.map(Value::from));
     let any_quality = || (5..=100).step_by(5).collect::<Vec<i64>>();
     put("images.qualities", Some(images.qualities.unwrap_or_else(any_quality).into()));
     let short = |mime: String| mime.strip_prefix("image/").map_or_else(|| mime.clone(), str::to_owned);
     put("images.formats", images.formats.map(|list| list.into_iter().map(short).collect::<Vec<_>>().into()));
-    put("images.minimum_cache_ttl", images.minimum_cache_ttl.map(|seconds| format!("{seconds}s").into()));
+    put("images.minimum_cache_ttl", images.minimum_cache_ttl.map(Duration::from_secs).and_then(Shown::duration));
     put("images.allow_svg", images.allow_svg.map(Value::Boolean));
     put("images.content_disposition", images.content_disposition_type.map(Value::String));
     Ok(Import { values, notes })

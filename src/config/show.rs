@@ -51,7 +51,7 @@ impl Document {
         self.0.push('\n');
     }
 
-    /// One key, under its section's header, with a comment in column 48 where the value leaves room.
+    /// One key, under its section's header, with a comment behind it.
     fn row(&mut self, name: &str, value: Option<&Value>, comment: Option<&str>) {
         let (section, key) = name.split_once('.').unwrap_or(("", name));
         let header = format!("[{section}]");
@@ -61,20 +61,24 @@ impl Document {
             }
             self.line(&header);
         }
-        let comment = comment.map(|comment| format!(" # {comment}")).unwrap_or_default();
-        let tables = |value: &Value| value.as_array().is_some_and(|list| list.iter().any(Value::is_table));
-        // Writing to a String cannot fail.
-        let _ = match value {
-            None => writeln!(self.0, "{:<46}{comment}", format!("# {key} is not set")),
-            Some(list @ Value::Array(items)) if tables(list) => {
-                let _ = writeln!(self.0, "{:<46}{comment}", format!("{key} = ["));
-                for item in items {
-                    let _ = writeln!(self.0, "  {item},");
-                }
-                writeln!(self.0, "]")
-            }
-            Some(value) if comment.is_empty() => writeln!(self.0, "{key} = {value}"),
-            Some(value) => writeln!(self.0, "{:<46}{comment}", format!("{key} = {value}")),
+        let mut write = |text: &str| {
+            // Writing to a String cannot fail.
+            let _ = match comment {
+                Some(comment) => writeln!(self.0, "{text:<46} # {comment}"),
+                None => writeln!(self.0, "{text}"),
+            };
         };
+        let tables = |items: &[Value]| items.iter().any(Value::is_table);
+        match value {
+            None => write(&format!("# {key} is not set")),
+            Some(Value::Array(items)) if tables(items) => {
+                write(&format!("{key} = ["));
+                for item in items {
+                    self.line(&format!("  {item},"));
+                }
+                self.line("]");
+            }
+            Some(value) => write(&format!("{key} = {value}")),
+        }
     }
 }

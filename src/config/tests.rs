@@ -306,7 +306,10 @@ fn an_admin_listener_for_others_takes_a_token() {
     load_flags(set(&["server.listen=127.0.0.1:0", "server.admin_listen=127.0.0.1:0"])).expect("free ports differ");
 
     let folder = Folder::new("token");
-    let assignment = |text: &str| format!("server.admin_token_file={}", folder.write("token", text).display());
+    let assignment = |text: &str| {
+        let path = folder.write(&format!("{}-token", text.len()), text);
+        format!("server.admin_token_file={}", path.display())
+    };
     let loaded = load_flags(set(&[outside, &assignment("from-a-file-0123456789\n")])).expect("a token");
     let token = loaded.config.http.admin_token.as_ref().map(Secret::expose);
     assert_eq!(token, Some("from-a-file-0123456789"));

@@ -1,0 +1,333 @@
+//! The table of all keys, by section.
+//!
+//! Defaults are those of the rooms' own settings and not here; limits of a single value are here, what spans keys is in
+//! `config`. The law: no key without a row, and `pixgate.example.toml` has every one of them.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::Value;
+
+use super::keys::{Key, Kind, Put, Show};
+use super::read::{self, Shown};
+use crate::format::ImageFormat;
+use crate::imaging::AvifEngine;
+use crate::telemetry::{LogFormat, Secret};
+
+const fn key(name: &'static str, kind: Kind, put: Put, show: Show) -> Key {
+    Key { name, kind, secret: false, put, show }
+}
+
+const fn secret(name: &'static str, kind: Kind, put: Put, show: Show) -> Key {
+    Key { name, kind, secret: true, put, show }
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3600);
+/// Ten years, as long as `humantime` counts them.
+const DECADE: Duration = Duration::from_secs(315_576_000);
+/// A network deadline.
+const DEADLINE: RangeInclusive<Duration> = MILLISECOND..=HOUR;
+/// A lifetime in a cache; zero switches it off.
+const LIFETIME: RangeInclusive<Duration> = Duration::ZERO..=DECADE;
+/// Edges of an output; Next.js's bounds too.
+const EDGES: RangeInclusive<u32> = 1..=10_000;
+const TERABYTE: u64 = 1_000_000_000_000;
+
+/// All keys, by section.
+pub(super) const KEYS: &[Key] = &[
+    key(
+        "server.listen",
+        Kind::Text,
+        |d, v| read::address(v).map(|a| d.config.http.listen = a),
+        |d| Shown::text(d.config.http.listen),
+    ),
+    key(
+        "server.admin_listen",
+        Kind::Text,
+        |d, v| read::address(v).map(|a| d.config.http.admin_listen = a),
+        |d| Shown::text(d.config.http.admin_listen),
+    ),
+    secret(
+        "server.admin_token",
+        Kind::Text,
+        |d, v| {
+            d.config.http.admin_token = read::optional(v)?.map(read::secret).transpose()?;
+            Ok(())
+        },
+        // From a file or not set: an empty text is what says so in TOML.
+        |d| {
+            Shown::text(
+                d.config.http.admin_token.as_ref().filter(|_| d.admin_token_file.is_none()).map_or("", |_| "***"),
+            )
+        },
+    ),
+    key(
+        "server.admin_token_file",
+        Kind::Text,
+        |d, v| read::optional(v).map(|path| d.admin_token_file = path.map(PathBuf::from)),
+        |d| Shown::path(d.admin_token_file.as_ref()),
+    ),
+    key(
+        "server.next_path",
+        Kind::Text,
+        |d, v| {
+            let path = read::mount(v)?;
+            d.config.sources.next_path.clone_from(&path);
+            d.config.http.next_path = path;
+            Ok(())
+        },
+        |d| Shown::text(&d.config.http.next_path),
+    ),
+    key(
+        "server.shutdown_grace",
+        Kind::Duration,
+        |d, v| read::duration(v, Duration::ZERO..=HOUR).map(|t| d.config.http.shutdown_grace = t),
+        |d| Shown::duration(d.config.http.shutdown_grace),
+    ),
+    key(
+        "sources.domains",
+        Kind::Texts,
+        |d, v| read::list(v, read::host).map(|l| d.config.sources.domains = l),
+        |d| Shown::list(&d.config.sources.domains, Value::from),
+    ),
+    key(
+        "sources.remote_patterns",
+        Kind::Patterns,
+        |d, v| {
+            d.config.sources.remote_patterns = read::list_of(v, 0..=1000, read::remote_pattern)?;
+            d.remote_patterns = v.as_array().cloned().unwrap_or_default();
+            Ok(())
+        },
+        |d| Some(Value::Array(d.remote_patterns.clone())),
+    ),
+    key(
+        "sources.local_patterns",
+        Kind::Patterns,
+        |d, v| {
+            d.config.sources.local_patterns = Some(read::list_of(v, 0..=1000, read::local_pattern)?);
+            d.local_patterns = v.as_array().cloned();
+            Ok(())
+        },
+        |d| d.local_patterns.clone().map(Value::Array),
+    ),
+    key(
+        "sources.base_url",
+        Kind::Text,
+        |d, v| read::origin(v).map(|u| d.config.sources.base_url = u),
+        |d| Shown::text(d.config.sources.base_url.as_ref().map_or("", |url| url.as_str().trim_end_matches('/'))),
+    ),
+    key(
+        "sources.allow_any_host",
+        Kind::Boolean,
+        |d, v| read::boolean(v).map(|b| d.config.sources.allow_any_host = b),
+        |d| Some(d.config.sources.allow_any_host.into()),
+    ),
+    key(
+        "sources.allow_local_ip",
+        Kind::Boolean,
+        |d, v| read::boolean(v).map(|b| d.config.sources.allow_local_ip = b),
+        |d| Some(d.config.sources.allow_local_ip.into()),
+    ),
+    key(
+        "sources.allow_cidrs",
+        Kind::Texts,
+        |d, v| read::list(v, read::network).map(|l| d.config.sources.allow_cidrs = l),
+        |d| Shown::list(&d.config.sources.allow_cidrs, |net| net.to_string().into()),
+    ),
+    key(
+        "sources.max_redirects",
+        Kind::Integer,
+        |d, v| read::number(v, 0..=20).map(|n| d.config.sources.max_redirects = n),
+        |d| Some(i64::from(d.config.sources.max_redirects).into()),
+    ),
+    key(
+        "sources.max_bytes",
+        Kind::Bytes,
+        |d, v| read::bytes(v, 1..=TERABYTE).map(|n| d.config.sources.max_bytes = n),
+        |d| Shown::bytes(d.config.sources.max_bytes),
+    ),
+    key(
+        "sources.connect_timeout",
+        Kind::Duration,
+        |d, v| read::duration(v, DEADLINE).map(|t| d.config.sources.connect_timeout = t),
+        |d| Shown::duration(d.config.sources.connect_timeout),
+    ),
+    key(
+        "sources.first_byte_timeout",
+        Kind::Duration,
+        |d, v| read::duration(v, DEADLINE).map(|t| d.config.sources.first_byte_timeout = t),
+        |d| Shown::duration(d.config.sources.first_byte_timeout),
+    ),
+    key(
+        "sources.idle_timeout",
+        Kind::Duration,
+        |d, v| read::duration(v, DEADLINE).map(|t| d.config.sources.idle_timeout = t),
+        |d| Shown::duration(d.config.sources.idle_timeout),
+    ),
+    key(
+        "sources.timeout",
+        Kind::Duration,
+        |d, v| read::duration(v, DEADLINE).map(|t| d.config.sources.timeout = t),
+        |d| Shown::duration(d.config.sources.timeout),
+    ),
+    key(
+        "sources.next_manifest",
+        Kind::Text,
+        |d, v| read::optional(v).map(|p| d.next_manifest = p.map(PathBuf::from)),
+        |d| Shown::path(d.next_manifest.as_ref()),
+    ),
+    key(
+        "images.device_sizes",
+        Kind::Integers,
+        |d, v| read::sizes(v, 1..=25, EDGES).map(|l| d.config.http.sizes.device_sizes = l),
+        |d| Shown::list(&d.config.http.sizes.device_sizes, |n| i64::from(n).into()),
+    ),
+    key(
+        "images.image_sizes",
+        Kind::Integers,
+        |d, v| read::sizes(v, 0..=25, EDGES).map(|l| d.config.http.sizes.image_sizes = l),
+        |d| Shown::list(&d.config.http.sizes.image_sizes, |n| i64::from(n).into()),
+    ),
+    key(
+        "images.heights",
+        Kind::Integers,
+        |d, v| read::sizes(v, 0..=25, EDGES).map(|l| d.config.http.sizes.heights = l),
+        |d| Shown::list(&d.config.http.sizes.heights, |n| i64::from(n).into()),
+    ),
+    key(
+        "images.qualities",
+        Kind::Integers,
+        |d, v| read::sizes(v, 1..=20, 1..=100).map(|l| d.config.http.sizes.qualities = l),
+        |d| Shown::list(&d.config.http.sizes.qualities, |n| i64::from(n).into()),
+    ),
+    key(
+        "images.formats",
+        Kind::Texts,
+        |d, v| read::formats(v).map(|l| d.config.http.formats = l),
+        |d| Shown::list(&d.config.http.formats, |format: ImageFormat| format.as_str().into()),
+    ),
+    key(
+        "images.minimum_cache_ttl",
+        Kind::Duration,
+        |d, v| read::duration(v, LIFETIME).map(|t| d.config.cache.minimum_ttl = t),
+        |d| Shown::duration(d.config.cache.minimum_ttl),
+    ),
+    key(
+        "images.snap",
+        Kind::Boolean,
+        |d, v| read::boolean(v).map(|b| d.config.http.sizes.snap = b),
+        |d| Some(d.config.http.sizes.snap.into()),
+    ),
+    key(
+        "images.max_pixels",
+        Kind::Integer,
+        |d, v| read::number(v, 1..=4_000_000_000).map(|n| d.config.imaging.limits.max_pixels = n),
+        |d| Shown::integer(d.config.imaging.limits.max_pixels),
+    ),
+    key(
+        "images.max_frames",
+        Kind::Integer,
+        |d, v| read::number(v, 1..=100_000).map(|n| d.config.imaging.limits.max_frames = n),
+        |d| Shown::integer(d.config.imaging.limits.max_frames.into()),
+    ),
+    key(
+        "images.allow_svg",
+        Kind::Boolean,
+        |d, v| read::boolean(v).map(|b| d.config.imaging.limits.allow_svg = b),
+        |d| Some(d.config.imaging.limits.allow_svg.into()),
+    ),
+    secret(
+        "images.signing_keys",
+        Kind::Texts,
+        |d, v| read::list(v, |text| read::secret(text.into())).map(|l| d.config.http.sizes.signing_keys = l),
+        |d| Shown::list(&d.config.http.sizes.signing_keys, |key: Secret| key.to_string().into()),
+    ),
+    key(
+        "images.content_disposition",
+        Kind::Text,
+        |d, v| {
+            let attachment = read::choice(v, &[("inline", false), ("attachment", true)])?;
+            d.config.http.content_disposition_attachment = attachment;
+            Ok(())
+        },
+        |d| Shown::text(if d.config.http.content_disposition_attachment { "attachment" } else { "inline" }),
+    ),
+    key(
+        "avif.engine",
+        Kind::Text,
+        |d, v| read::choice(v, ENGINES).map(|e| d.config.imaging.avif_engine = e),
+        |d| Shown::choice(ENGINES, d.config.imaging.avif_engine),
+    ),
+    key(
+        "limits.render_threads",
+        Kind::Integer,
+        |d, v| read::number(v, 0..=1024).map(|n| d.config.schedule.render_threads = n),
+        |d| Shown::integer(d.config.schedule.render_threads as u64),
+    ),
+    key(
+        "limits.decode_memory",
+        Kind::Bytes,
+        |d, v| read::bytes(v, 1_000_000..=TERABYTE).map(|n| d.config.schedule.decode_memory = n),
+        |d| Shown::bytes(d.config.schedule.decode_memory),
+    ),
+    key(
+        "limits.queue",
+        Kind::Integer,
+        |d, v| read::number(v, 1..=1_000_000).map(|n| d.config.schedule.queue = n),
+        |d| Shown::integer(d.config.schedule.queue as u64),
+    ),
+    key(
+        "limits.render_timeout",
+        Kind::Duration,
+        |d, v| read::duration(v, DEADLINE).map(|t| d.config.schedule.render_timeout = t),
+        |d| Shown::duration(d.config.schedule.render_timeout),
+    ),
+    key(
+        "cache.memory_bytes",
+        Kind::Bytes,
+        |d, v| read::bytes(v, 0..=TERABYTE).map(|n| d.config.cache.memory_bytes = n),
+        |d| Shown::bytes(d.config.cache.memory_bytes),
+    ),
+    key(
+        "cache.source_bytes",
+        Kind::Bytes,
+        |d, v| read::bytes(v, 0..=TERABYTE).map(|n| d.config.cache.source_bytes = n),
+        |d| Shown::bytes(d.config.cache.source_bytes),
+    ),
+    key(
+        "cache.negative_ttl",
+        Kind::Duration,
+        |d, v| read::duration(v, Duration::ZERO..=HOUR).map(|t| d.config.cache.negative_ttl = t),
+        |d| Shown::duration(d.config.cache.negative_ttl),
+    ),
+    key(
+        "cache.stale_while_revalidate",
+        Kind::Duration,
+        |d, v| read::duration(v, LIFETIME).map(|t| d.config.cache.stale_while_revalidate = t),
+        |d| Shown::duration(d.config.cache.stale_while_revalidate),
+    ),
+    key(
+        "cache.stale_if_error",
+        Kind::Duration,
+        |d, v| read::duration(v, LIFETIME).map(|t| d.config.cache.stale_if_error = t),
+        |d| Shown::duration(d.config.cache.stale_if_error),
+    ),
+    key(
+        "log.level",
+        Kind::Text,
+        |d, v| read::log_filter(v).map(|level| d.config.log.level = level),
+        |d| Shown::text(&d.config.log.level),
+    ),
+    key(
+        "log.format",
+        Kind::Text,
+        |d, v| read::choice(v, LOG_FORMATS).map(|f| d.config.log.format = f),
+        |d| Shown::choice(LOG_FORMATS, d.config.log.format),
+    ),
+];
+
+const ENGINES: &[(&str, AvifEngine)] =
+    &[("auto", AvifEngine::Auto), ("libaom", AvifEngine::Libaom), ("rav1e", AvifEngine::Rav1e)];
+const LOG_FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
