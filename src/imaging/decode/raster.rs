@@ -12,6 +12,7 @@ use image::{ColorType, ExtendedColorType, ImageDecoder, ImageError};
 
 use super::colour::{Channels, Raw, Samples, Space};
 use super::header::Header;
+use super::png;
 use crate::format::ImageFormat;
 use crate::imaging::{Error, Limits};
 
@@ -62,6 +63,9 @@ fn image_limits(limits: &Limits) -> image::Limits {
 
 /// What the header says.
 pub(crate) fn header(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Header, Error> {
+    if let Some(png) = png_in_icon(bytes, format) {
+        return Ok(Header { frames: 1, ..png::header(png, limits)? });
+    }
     with_decoder!(bytes, format, limits, |decoder| header_of(&mut decoder, format))
 }
 
@@ -76,7 +80,29 @@ fn header_of(decoder: &mut impl ImageDecoder, format: ImageFormat) -> Result<Hea
 
 /// Decodes the picture.
 pub(crate) fn decode(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<Raw, Error> {
+    if let Some(png) = png_in_icon(bytes, format) {
+        return png::decode(png, limits);
+    }
     with_decoder!(bytes, format, limits, |decoder| read(decoder, format, limits))
+}
+
+/// The PNG inside an icon, when its largest entry is one: the icon decoder takes only RGBA there, browsers take any.
+fn png_in_icon(bytes: &[u8], format: ImageFormat) -> Option<&[u8]> {
+    if format != ImageFormat::Ico {
+        return None;
+    }
+    let entries = usize::from(u16::from_le_bytes([*bytes.get(4)?, *bytes.get(5)?]));
+    let directory = bytes.get(6..)?.chunks_exact(16).take(entries);
+    // A side of 256 is written as 0.
+    let side = |byte: u8| if byte == 0 { 256 } else { u32::from(byte) };
+    let largest = directory.max_by_key(|entry| (side(entry[0]) * side(entry[1]), entry[6]))?;
+    let word = |at: usize| {
+        let word = [largest[at], largest[at + 1], largest[at + 2], largest[at + 3]];
+        usize::try_from(u32::from_le_bytes(word)).ok()
+    };
+    let (size, offset) = (word(8)?, word(12)?);
+    let entry = bytes.get(offset..offset.checked_add(size)?)?;
+    entry.starts_with(b"\x89PNG\r\n\x1a\n").then_some(entry)
 }
 
 fn read(mut decoder: impl ImageDecoder, format: ImageFormat, limits: &Limits) -> Result<Raw, Error> {

@@ -86,7 +86,10 @@ async fn memory_is_a_budget_and_a_giant_runs_alone() {
     });
     assert!(futures_util::future::join_all(jobs).await.into_iter().all(|ok| ok));
     assert_eq!(peak.lock().expect("no panic").1, 1, "two jobs of 60 do not fit into 100");
-    assert_eq!(pool.shared.lock().memory, 0);
+    // The answer is told before the worker takes the job's memory off.
+    while pool.shared.lock().memory > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
