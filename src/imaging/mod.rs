@@ -8,6 +8,7 @@
 pub mod calibration;
 pub mod codec;
 pub(crate) mod decode;
+mod error;
 pub mod placeholder;
 mod probe;
 mod resize;
@@ -20,6 +21,7 @@ pub use codec::avif::AvifEngine;
 use codec::webp::AnimationEncoder;
 pub use decode::Picture;
 use decode::strip;
+pub use error::Error;
 pub use image::metadata::Orientation;
 pub use probe::probe;
 
@@ -125,58 +127,6 @@ pub struct Timings {
     pub resize: Duration,
     /// Encoding.
     pub encode: Duration,
-}
-
-/// Why a picture could not be made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// No image format Pixgate reads.
-    #[error("the bytes are no image of a known format")]
-    Unrecognised,
-    /// SVG, and it is not allowed.
-    #[error("SVG is not allowed")]
-    SvgRefused,
-    /// The format's rules are broken.
-    #[error("malformed {format}: {detail}")]
-    Malformed {
-        /// What the bytes claim to be.
-        format: ImageFormat,
-        /// For the log.
-        detail: String,
-    },
-    /// Well-formed as far as known, but of a kind that is not read.
-    #[error("unsupported {format}: {detail}")]
-    Unsupported {
-        /// What the bytes claim to be.
-        format: ImageFormat,
-        /// For the log.
-        detail: String,
-    },
-    /// A limit of [`Limits`] is exceeded.
-    #[error("{what} {value} is over the limit of {limit}")]
-    LimitExceeded {
-        /// Which limit.
-        what: &'static str,
-        /// What the source has.
-        value: u64,
-        /// What it may have.
-        limit: u64,
-    },
-    /// An encoder failed on our own pixels.
-    #[error("encoding failed: {0}")]
-    Encode(String),
-    /// The time for this job ran out.
-    #[error("the deadline has passed")]
-    Deadline,
-    /// Too much work is waiting already.
-    #[error("overloaded: retry after {retry_after:?}")]
-    Overloaded {
-        /// When to try again.
-        retry_after: Duration,
-    },
-    /// A decoder or encoder panicked; caught at the worker's edge.
-    #[error("a codec panicked")]
-    Panicked,
 }
 
 /// Checked between stages and frames, so that a job past its deadline ends at the next one.

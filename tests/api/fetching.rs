@@ -113,7 +113,7 @@ async fn origin_errors_on_the_direct_form() {
     for (status, answered, code) in [
         (404, 404, code::SOURCE_NOT_FOUND),
         (410, 410, code::SOURCE_NOT_FOUND),
-        (403, 502, code::SOURCE_FAILED),
+        (403, 403, code::SOURCE_FAILED),
         (500, 502, code::SOURCE_FAILED),
         (503, 502, code::SOURCE_FAILED),
         (304, 502, code::SOURCE_FAILED),

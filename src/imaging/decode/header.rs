@@ -1,4 +1,6 @@
 //! What a format's header reader reports, and the comparison with a limit.
+//!
+//! The law: a header is judged by these numbers before anything of its size is allocated.
 
 use image::metadata::Orientation;
 

@@ -3,8 +3,13 @@
 //! The law: borrowed slices only, every loop bounded by the bytes it reads or by a constant; nothing is copied that the
 //! file does not hold. Written by hand because it is small, and because the known parsers hand out raw pointers.
 
+mod reader;
+mod sequence;
+
 use std::borrow::Cow;
 
+use self::reader::Reader;
+use self::sequence::sequence;
 use super::orient::Mirror;
 
 /// Items, references and extents a file may have; real files have a handful, grids some hundreds.
@@ -53,79 +58,6 @@ pub(super) struct Container<'a> {
     pub(super) has_metadata: bool,
     /// Where the last box ends.
     pub(super) end: usize,
-}
-
-/// A reader over borrowed bytes.
-#[derive(Clone, Copy)]
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Parsed<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or(Fault::Malformed("a box is truncated"))?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn uint(&mut self, bytes: usize) -> Parsed<u64> {
-        Ok(self.take(bytes)?.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
-    }
-
-    fn u8(&mut self) -> Parsed<u8> {
-        Ok(self.uint(1)? as u8)
-    }
-
-    fn u16(&mut self) -> Parsed<u16> {
-        Ok(self.uint(2)? as u16)
-    }
-
-    fn u32(&mut self) -> Parsed<u32> {
-        Ok(self.uint(4)? as u32)
-    }
-
-    /// Version and flags of a full box.
-    fn version(&mut self) -> Parsed<(u8, u32)> {
-        let word = self.u32()?;
-        Ok(((word >> 24) as u8, word & 0xFF_FFFF))
-    }
-
-    /// The next box: type and body.
-    fn next(&mut self) -> Parsed<Option<([u8; 4], Reader<'a>)>> {
-        if self.0.len() < 8 {
-            return Ok(None);
-        }
-        let whole = self.0;
-        let size = self.u32()?;
-        let kind = self.take(4)?.try_into().map_err(|_| Fault::Malformed("a box is truncated"))?;
-        let (head, size) = match size {
-            0 => (8, whole.len() as u64),
-            1 => (16, self.uint(8)?),
-            size => (8, u64::from(size)),
-        };
-        let body = usize::try_from(size).ok().and_then(|size| size.checked_sub(head));
-        Ok(Some((kind, Reader(self.take(body.ok_or(Fault::Malformed("a box is shorter than its header"))?)?))))
-    }
-
-    fn each(mut self, mut each: impl FnMut([u8; 4], Reader<'a>) -> Parsed<()>) -> Parsed<()> {
-        while let Some((kind, body)) = self.next()? {
-            each(kind, body)?;
-        }
-        Ok(())
-    }
-
-    fn find(self, wanted: &[u8; 4]) -> Parsed<Option<Reader<'a>>> {
-        let mut found = None;
-        self.each(|kind, body| {
-            if &kind == wanted && found.is_none() {
-                found = Some(body);
-            }
-            Ok(())
-        })?;
-        Ok(found)
-    }
-
-    fn need(self, wanted: &[u8; 4], missing: &'static str) -> Parsed<Reader<'a>> {
-        self.find(wanted)?.ok_or(Fault::Malformed(missing))
-    }
 }
 
 struct Entry {
@@ -419,54 +351,4 @@ fn read_properties<'a>(body: Reader<'a>, meta: &mut Meta<'a>) -> Parsed<()> {
         }
         _ => Ok(()),
     })
-}
-
-/// The first picture of the first picture track, for files that have tracks only.
-fn sequence<'a>(bytes: &'a [u8], moov: Reader<'a>, end: usize) -> Parsed<Container<'a>> {
-    let mut table = None;
-    moov.each(|kind, track| {
-        if &kind == b"trak" && table.is_none() {
-            let media = track.need(b"mdia", "a track without media")?;
-            let handler = media.need(b"hdlr", "a track without a handler")?;
-            if handler.0.get(8..12) == Some(b"pict") {
-                let info = media.need(b"minf", "a track without information")?;
-                table = Some(info.need(b"stbl", "a track without samples")?);
-            }
-        }
-        Ok(())
-    })?;
-    let table = table.ok_or(Fault::Unsupported("no picture track"))?;
-    let mut descriptions = table.need(b"stsd", "a track without a description")?;
-    descriptions.take(8)?;
-    let Some((kind, mut entry)) = descriptions.next()? else {
-        return Err(Fault::Malformed("a track without a description"));
-    };
-    if &kind != b"av01" {
-        return Err(Fault::Unsupported("a track that is not AV1"));
-    }
-    // VisualSampleEntry: reserved fields, size, and 50 more bytes before the boxes.
-    entry.take(24)?;
-    let (width, height) = (u32::from(entry.u16()?), u32::from(entry.u16()?));
-    entry.take(50)?;
-    let (mut icc, mut nclx) = (None, None);
-    if let Some(colour) = entry.find(b"colr")? {
-        read_colour(colour, &mut icc, &mut nclx)?;
-    }
-    let mut sizes = table.need(b"stsz", "a track without sample sizes")?;
-    sizes.version()?;
-    let size = match (sizes.u32()?, sizes.u32()?) {
-        (0, 1..) => sizes.u32()?,
-        (size, _) => size,
-    };
-    let offset = match (table.find(b"stco")?, table.find(b"co64")?) {
-        (Some(mut chunks), _) => (chunks.take(8)?, chunks.uint(4)?).1,
-        (None, Some(mut chunks)) => (chunks.take(8)?, chunks.uint(8)?).1,
-        (None, None) => return Err(Fault::Malformed("a track without chunks")),
-    };
-    let start = usize::try_from(offset).unwrap_or(usize::MAX);
-    let data = bytes.get(start..start.saturating_add(size as usize));
-    let data = data.ok_or(Fault::Malformed("a sample lies outside the file: it is truncated"))?;
-    let colour = Item { width, height, columns: 1, tiles: vec![Cow::Borrowed(data)] };
-    let (alpha, premultiplied, quarters, mirror) = (None, false, 0, None);
-    Ok(Container { colour, alpha, premultiplied, icc, nclx, quarters, mirror, has_metadata: true, end })
 }

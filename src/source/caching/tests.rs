@@ -1,3 +1,5 @@
+//! Freshness and storability from response fields, as they come in the wild (RFC 9111).
+
 use super::*;
 use reqwest::header::HeaderValue;
 

@@ -1,4 +1,6 @@
 //! A loopback origin for the fetcher's tests: raw bytes out, requests recorded, one request a connection.
+//!
+//! It sends exactly what a test scripts, right or wrong.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,6 @@
 //! What the fetcher's tests start from: settings that allow one loopback address, a fetcher, scripted name look-ups.
+//!
+//! Nothing here asks the network or the system for a name.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;

@@ -1,3 +1,5 @@
+//! Every row of the fetching threats, against an origin on loopback.
+
 use std::process::Command;
 use std::sync::atomic::Ordering;
 

@@ -1,3 +1,5 @@
+//! Which URLs are admitted: order of refusals, patterns, tricks with paths and hosts.
+
 use super::*;
 
 fn settings() -> Settings {

@@ -1,0 +1,59 @@
+//! Why a picture could not be made; `http/error.rs` says what a client is told of it.
+//!
+//! Details are for the log: they may quote a decoder, never a file.
+
+use std::time::Duration;
+
+use crate::format::ImageFormat;
+
+/// Why a picture could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No image format Pixgate reads.
+    #[error("the bytes are no image of a known format")]
+    Unrecognised,
+    /// SVG, and it is not allowed.
+    #[error("SVG is not allowed")]
+    SvgRefused,
+    /// The format's rules are broken.
+    #[error("malformed {format}: {detail}")]
+    Malformed {
+        /// What the bytes claim to be.
+        format: ImageFormat,
+        /// For the log.
+        detail: String,
+    },
+    /// Well-formed as far as known, but of a kind that is not read.
+    #[error("unsupported {format}: {detail}")]
+    Unsupported {
+        /// What the bytes claim to be.
+        format: ImageFormat,
+        /// For the log.
+        detail: String,
+    },
+    /// A limit of [`Limits`] is exceeded.
+    #[error("{what} {value} is over the limit of {limit}")]
+    LimitExceeded {
+        /// Which limit.
+        what: &'static str,
+        /// What the source has.
+        value: u64,
+        /// What it may have.
+        limit: u64,
+    },
+    /// An encoder failed on our own pixels.
+    #[error("encoding failed: {0}")]
+    Encode(String),
+    /// The time for this job ran out.
+    #[error("the deadline has passed")]
+    Deadline,
+    /// Too much work is waiting already.
+    #[error("overloaded: retry after {retry_after:?}")]
+    Overloaded {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// A decoder or encoder panicked; caught at the worker's edge.
+    #[error("a codec panicked")]
+    Panicked,
+}
