@@ -2,6 +2,8 @@
 //!
 //! Both are processes of their own with the same number of workers; `wrk` loads them in turn, A B A B, and the medians of
 //! requests a second are compared. The picture and its size are printed, because the ratio depends on them.
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
+#![expect(clippy::disallowed_types, reason = "the other side of the comparison is a bare actix handler")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
