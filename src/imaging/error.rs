@@ -31,7 +31,7 @@ pub enum Error {
         /// For the log.
         detail: String,
     },
-    /// A limit of [`Limits`] is exceeded.
+    /// A limit of [`Limits`](super::Limits) is exceeded.
     #[error("{what} {value} is over the limit of {limit}")]
     LimitExceeded {
         /// Which limit.

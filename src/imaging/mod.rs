@@ -1,4 +1,4 @@
-//! Bytes of a picture in, bytes of another out: what a source is ([`probe`]), a variant of it ([`render`]), its placeholder.
+//! Bytes of a picture in, bytes of another out: what a source is ([`probe()`]), a variant of it ([`render`]), its placeholder.
 //!
 //! The law: **everything about a source that could cost memory or time is judged from its header before it is decoded**,
 //! and every stage is named, in order, in [`render`]. Decoders are memory-safe Rust; C sees only pixels of our own.

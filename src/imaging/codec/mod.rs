@@ -1,7 +1,7 @@
 //! Pixels in, bytes of an output format out: one function a format, and one table of what quality means in each.
 //!
 //! The law: **encoders see only pixels of our own making**, so what they read is bounded and well-formed, and the same
-//! quality number means about the same visible quality in every lossy format ([`quality`]).
+//! quality number means about the same visible quality in every lossy format (`quality.rs`).
 
 pub mod avif;
 mod graphic;
