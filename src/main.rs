@@ -1,4 +1,6 @@
-//! The `pixgate` program. Everything it does is in the library's [`pixgate::cli`].
+//! The `pixgate` program: parses nothing and decides nothing itself.
+//!
+//! The law: everything it does is in the library's [`pixgate::cli`], where tests reach it.
 
 use std::process::ExitCode;
 
