@@ -1,4 +1,5 @@
 //! Exit codes, files written, and the health check against a listener of the test's own.
+//! Law: the process's own environment is not read, and nothing outside the temporary folder is written.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;

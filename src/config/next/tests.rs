@@ -1,4 +1,5 @@
 //! Manifests of real builds (`fixtures/next`): what comes out, and that it admits what Next.js documents.
+//! Law: a glob that was made of a regular expression is tried against that expression.
 
 use super::*;
 use crate::config::{Environment, Flags, Loaded, load};

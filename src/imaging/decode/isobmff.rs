@@ -8,21 +8,13 @@ mod sequence;
 
 use std::borrow::Cow;
 
-use self::reader::Reader;
+pub(super) use self::reader::Fault;
+use self::reader::{Parsed, Reader};
 use self::sequence::sequence;
 use super::orient::Mirror;
 
 /// Items, references and extents a file may have; real files have a handful, grids some hundreds.
 const MAX_ENTRIES: usize = 4096;
-
-/// What is wrong with a container.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    Malformed(&'static str),
-    Unsupported(&'static str),
-}
-
-type Parsed<T> = Result<T, Fault>;
 
 /// A picture of the file: one coded image, or a grid of them.
 #[derive(Debug)]

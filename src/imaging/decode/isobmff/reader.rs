@@ -2,7 +2,14 @@
 //!
 //! The law: every read says what is missing; none looks past the bytes it was given.
 
-use super::{Fault, Parsed};
+/// What is wrong with a container.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::imaging::decode) enum Fault {
+    Malformed(&'static str),
+    Unsupported(&'static str),
+}
+
+pub(super) type Parsed<T> = Result<T, Fault>;
 
 /// A reader over borrowed bytes.
 #[derive(Clone, Copy)]
