@@ -11,6 +11,8 @@ use std::borrow::Cow;
 
 pub(super) use self::direct::{Asked, direct, placeholder};
 pub(super) use self::next::{NextAsked, Refused, next};
+use crate::format::Negotiated;
+use crate::source::SourcePolicy;
 use crate::telemetry::Secret;
 use crate::variant::Quality;
 
@@ -144,6 +146,19 @@ fn is_ignored(name: &str) -> bool {
 fn digits<N: std::str::FromStr>(text: &str) -> Option<N> {
     let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     plain.then(|| text.parse().ok()).flatten()
+}
+
+/// Reads a query in both dialects and has its source judged, as the listeners do: whether each took it. For the fuzzer,
+/// which sees only what is public.
+#[doc(hidden)]
+pub fn is_taken(raw: &str, sizes: &Sizes, policy: &SourcePolicy) -> (bool, bool) {
+    let negotiated = Negotiated { preferred: None, webp: false };
+    let Ok(pairs) = Pairs::parse(raw) else {
+        return (false, false);
+    };
+    let asked = direct(&pairs, "/image", raw, sizes, negotiated);
+    let direct = asked.is_ok_and(|asked| policy.admit(asked.url).is_ok());
+    (direct, next(&pairs, sizes, negotiated, |url| policy.admit(url)).is_ok())
 }
 
 #[cfg(test)]
