@@ -3,9 +3,8 @@
 SHELL := /bin/bash
 .PHONY: help setup run test lint bench fuzz fixtures clean
 
-# Debian packages: cmake and nasm build libaom (the AVIF encoder); libc6-dev and gcc link; chromium looks at the page in tests.
+# Debian packages: cmake and nasm build libaom (the AVIF encoder); libc6-dev and gcc link.
 BUILD_PACKAGES := gcc g++ make cmake nasm perl ca-certificates
-TEST_PACKAGES := chromium fonts-dejavu-core
 FUZZ_SECONDS ?= 30
 
 help: ## Show this list
@@ -18,15 +17,14 @@ run: setup ## Build and start the demo: the service, sample pictures, and a page
 	cargo run --release --locked -- demo
 
 test: setup ## Run all tests (PIXGATE_CORPUS=DIR adds the wide sweep over DIR)
-	@scripts/packages.sh $(TEST_PACKAGES)
 	cargo test --locked --no-fail-fast
 
 lint: setup ## Formatting, clippy, licences, advisories and sources of dependencies
 	scripts/lint.sh
 
-bench: setup ## Measure memory hits against a bare actix handler, and the stages of the pipeline
+bench: setup ## Measure memory hits against a bare actix handler that returns the same bytes
 	@scripts/packages.sh wrk
-	cargo bench --locked
+	cargo bench --locked --bench bench_hit
 
 fuzz: setup ## Run every fuzz target for FUZZ_SECONDS (default 30) each
 	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh

@@ -85,9 +85,10 @@ impl App {
     /// # Errors
     /// When a listener fails or signals cannot be listened for.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Self { servers, state, grace, .. } = self;
+        let Self { public, admin, servers, state, grace } = self;
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
+        tracing::info!(public = %public, admin = %admin, "serving");
         let handles: Vec<_> = servers.iter().map(dev::Server::handle).collect();
         let all = futures_util::future::try_join_all(servers);
         tokio::pin!(all);

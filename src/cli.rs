@@ -143,22 +143,29 @@ fn dispatch(command: Command, flags: &Flags, environment: &Environment) -> anyho
 fn serve(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
     allocator::configure();
     telemetry::init(&loaded.config.log).map_err(anyhow::Error::msg).context("log.level")?;
-    for warning in &loaded.warnings {
+    // The demo brings what is missing: warnings about an empty allow-list are not for it.
+    for warning in loaded.warnings.iter().filter(|_| mode == Mode::Serve) {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     runtime.block_on(async {
         let app = App::build(loaded.config, mode, tokio::runtime::Handle::current())?;
-        // The first two lines of standard output are a contract: whoever asked for port 0 reads the real ones here.
-        let mut out = io::stdout();
-        writeln!(out, "public http://{}", app.public)?;
-        writeln!(out, "admin http://{}", app.admin)?;
-        if mode == Mode::Demo {
-            writeln!(out, "\nOpen http://{} in a browser. Ctrl-C stops.", app.admin)?;
-        }
-        out.flush()?;
+        announce(&app, mode);
         app.run().await
     })
+}
+
+/// The first two lines of standard output are a contract: whoever asked for port 0 reads the real ones there. Whether
+/// anybody still reads must not matter to the service.
+fn announce(app: &App, mode: Mode) {
+    let mut text = format!("public http://{}\nadmin http://{}\n", app.public, app.admin);
+    if mode == Mode::Demo {
+        text.push_str(&format!("\nOpen http://{} in a browser. Ctrl-C stops.\n", app.admin));
+    }
+    let mut out = io::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        tracing::warn!(%error, "nobody reads standard output");
+    }
 }
 
 /// To a file, or to standard output when there is none or it is `-`.

@@ -46,6 +46,10 @@ impl Default for Settings {
 /// The text of the problem when `level` is no valid filter.
 pub fn init(settings: &Settings) -> Result<(), String> {
     let filter = EnvFilter::builder().parse(&settings.level).map_err(|error| error.to_string())?;
+    // The server's own start-up lines say in six lines what ours say in one.
+    let quiet =
+        "actix_server=warn".parse::<tracing_subscriber::filter::Directive>().map_err(|error| format!("{error}"))?;
+    let filter = filter.add_directive(quiet);
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // An error here means that a subscriber is already there, which keeps its settings.
     let _already_set = match settings.format {

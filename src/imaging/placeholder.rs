@@ -3,8 +3,6 @@
 //! The law: **everything is computed from one small linear-light thumbnail**: a hash of the full picture costs a
 //! thousand times as much and differs by less than it can express.
 
-mod blurhash;
-
 use std::collections::HashMap;
 
 use super::codec::{self, avif::AvifEngine};
@@ -30,7 +28,7 @@ impl PlaceholderSet {
         let small = resize::thumbnail(&thumbnail, PNG_SIDE)?;
         let rgba = with_alpha(&thumbnail);
         Ok(Self {
-            blurhash: blurhash(&thumbnail),
+            blurhash: blurhash(&thumbnail)?,
             thumbhash: thumbhash::rgba_to_thumb_hash(thumbnail.width as usize, thumbnail.height as usize, &rgba),
             png: codec::encode(&small, ImageFormat::Png, None, AvifEngine::Auto)?,
             width: small.width,
@@ -49,11 +47,13 @@ fn with_alpha(picture: &Picture) -> Vec<u8> {
     picture.pixels.chunks_exact(3).flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 255]).collect()
 }
 
-/// BlurHash has no alpha: transparency is shown over white, as it is in JPEG.
-fn blurhash(thumbnail: &Picture) -> String {
+/// BlurHash has no alpha: transparency is shown over white, as it is in JPEG. The crate rounds each channel of the
+/// average colour up where the reference rounds to nearest, so that it may lie one code value (of 255) higher.
+fn blurhash(thumbnail: &Picture) -> Result<String, Error> {
     let (across, down) = components(thumbnail.width, thumbnail.height);
-    let flat = resize::flatten(thumbnail.clone(), Rgb::WHITE);
-    blurhash::encode(&flat.pixels, flat.width as usize, across as usize, down as usize)
+    let flat = with_alpha(&resize::flatten(thumbnail.clone(), Rgb::WHITE));
+    blurhash::encode(across, down, thumbnail.width, thumbnail.height, &flat)
+        .map_err(|error| Error::Encode(format!("blurhash: {error}")))
 }
 
 /// BlurHash components across and down: twelve or so, spread by shape; never more than there are pixels.
