@@ -55,7 +55,8 @@ impl Error {
                 | source::Error::Empty => true,
                 _ => false,
             },
-            Self::Imaging(_) => true,
+            // A deadline that passed between two stages says how busy this machine was, nothing about the bytes.
+            Self::Imaging(error) => !matches!(error, imaging::Error::Deadline),
             Self::Overloaded { .. } | Self::Deadline | Self::Internal(_) => false,
         }
     }
