@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::allocator;
 use crate::app::{App, Mode};
 use crate::config::{self, Environment, Flags, Loaded};
+use crate::imaging;
 use crate::telemetry;
 
 /// Self-hosted image optimizer: AVIF and WebP variants of allowed sources, a drop-in for Next.js /_next/image.
@@ -83,6 +85,14 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Decode AVIF from standard input, for the process that started this one
+    #[command(name = imaging::AVIF_COMMAND, hide = true)]
+    DecodeAvif {
+        /// How long it may take
+        time_ms: u64,
+        /// What it may map
+        memory_bytes: u64,
+    },
     /// Ask a running service whether it lives, for container checks
     Health {
         /// What to ask; without it, /healthz of the configured listener
@@ -115,7 +125,13 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>, environment: &Environ
 }
 
 fn dispatch(command: Command, flags: &Flags, environment: &Environment) -> anyhow::Result<()> {
-    let load = || config::load(flags, environment);
+    let load = || {
+        config::load(flags, environment).map(|mut loaded| {
+            // This very program, also when its file was replaced since it started.
+            loaded.config.imaging.avif_decoder = Some("/proc/self/exe".into());
+            loaded
+        })
+    };
     match command {
         Command::Serve => serve(load()?, Mode::Serve),
         Command::Demo => serve(load()?, Mode::Demo),
@@ -134,6 +150,10 @@ fn dispatch(command: Command, flags: &Flags, environment: &Environment) -> anyho
             let import = config::import(&bytes);
             let import = import.map_err(|message| anyhow::anyhow!("{} {message}", manifest.display()))?;
             write_result(output.as_deref(), import.to_toml().as_bytes())
+        }
+        Command::DecodeAvif { time_ms, memory_bytes } => {
+            let time = Duration::from_millis(time_ms);
+            imaging::serve_avif(time, memory_bytes, io::stdin().lock(), io::stdout().lock()).context("decoding AVIF")
         }
         Command::Health { url: Some(url) } => health::check(&url),
         Command::Health { url: None } => health::check(&health::url_of(load()?.config.http.listen)),

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::codec::{self, avif, jpeg, webp};
-use super::{AvifEngine, Error, Limits, Picture, PlaceholderSet, decode, resize};
+use super::{AvifEngine, Error, Picture, PlaceholderSet, Settings, decode, resize};
 use crate::format::ImageFormat;
 use crate::variant::{Geometry, Quality};
 
@@ -25,9 +25,9 @@ pub enum Native {
 
 /// Decodes any source format with default limits.
 pub fn decode(bytes: &[u8]) -> Result<Picture, Error> {
-    let limits = Limits::default();
-    let probe = super::probe(bytes, &limits)?;
-    decode::decode(bytes, &probe, &limits, Instant::now() + Duration::from_secs(60))
+    let settings = Settings::default();
+    let probe = super::probe(bytes, &settings.limits)?;
+    decode::decode(bytes, &probe, &settings, Instant::now() + Duration::from_secs(60))
 }
 
 /// Scales to a width, the aspect kept.

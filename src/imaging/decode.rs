@@ -2,7 +2,7 @@
 //!
 //! The law: the probe has passed the limits before anything here allocates; what a decoder then delivers must have the
 //! size that was probed. Order: decode, colour, orientation. The deadline is checked between stages and frames; a
-//! decoder cannot be stopped within one.
+//! decoder cannot be stopped within one, save AVIF's, which has a process of its own.
 
 mod avif;
 mod canvas;
@@ -11,6 +11,7 @@ mod gif;
 mod hdr;
 pub(crate) mod header;
 mod isobmff;
+pub(crate) mod isolated;
 mod jpeg;
 mod orient;
 mod png;
@@ -25,7 +26,7 @@ use std::time::{Duration, Instant};
 use header::Header;
 pub(crate) use orient::swaps;
 
-use super::{Error, Limits, Probe, check};
+use super::{Error, Limits, Probe, Settings, check};
 use crate::format::ImageFormat;
 
 /// Decoded pixels: interleaved 8-bit sRGB, rows from the top, upright.
@@ -84,13 +85,17 @@ pub(crate) fn header(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Resu
 }
 
 /// Decodes a still picture, or the first frame or primary picture of what has several.
-pub(crate) fn decode(bytes: &[u8], probe: &Probe, limits: &Limits, deadline: Instant) -> Result<Picture, Error> {
+pub(crate) fn decode(bytes: &[u8], probe: &Probe, settings: &Settings, deadline: Instant) -> Result<Picture, Error> {
     check(deadline)?;
+    let limits = &settings.limits;
     let raw = match probe.format {
         ImageFormat::Jpeg => jpeg::decode(bytes, limits)?,
         ImageFormat::Png => png::decode(bytes, limits)?,
         ImageFormat::Webp => webp::decode(bytes, limits)?,
-        ImageFormat::Avif => avif::decode(bytes)?,
+        ImageFormat::Avif => match &settings.avif_decoder {
+            Some(program) => isolated::decode(program, bytes, probe, deadline)?,
+            None => avif::decode(bytes)?,
+        },
         format @ (ImageFormat::Bmp | ImageFormat::Tiff | ImageFormat::Ico) => raster::decode(bytes, format, limits)?,
         ImageFormat::Gif => return first_frame(bytes, probe, limits, deadline),
         ImageFormat::Svg => return decode_svg(bytes, probe.width, probe.height, limits),
@@ -116,14 +121,15 @@ pub(crate) fn decode_svg(bytes: &[u8], width: u32, height: u32, limits: &Limits)
 pub(crate) fn frames(
     bytes: &[u8],
     probe: &Probe,
-    limits: &Limits,
+    settings: &Settings,
     deadline: Instant,
     each: &mut dyn FnMut(Picture, Duration) -> Result<(), Error>,
 ) -> Result<u32, Error> {
     if probe.frames <= 1 {
-        each(decode(bytes, probe, limits, deadline)?, Duration::ZERO)?;
+        each(decode(bytes, probe, settings, deadline)?, Duration::ZERO)?;
         return Ok(1);
     }
+    let limits = &settings.limits;
     let header = header(bytes, probe.format, limits)?;
     let mut upright = |picture: Picture, delay| {
         each(orient::upright(picture, probe.orientation), delay)?;

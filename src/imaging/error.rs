@@ -2,8 +2,6 @@
 //!
 //! Details are for the log: they may quote a decoder, never a file.
 
-use std::time::Duration;
-
 use crate::format::ImageFormat;
 
 /// Why a picture could not be made.
@@ -47,12 +45,9 @@ pub enum Error {
     /// The time for this job ran out.
     #[error("the deadline has passed")]
     Deadline,
-    /// Too much work is waiting already.
-    #[error("overloaded: retry after {retry_after:?}")]
-    Overloaded {
-        /// When to try again.
-        retry_after: Duration,
-    },
+    /// The process that decodes could not be started or waited for.
+    #[error("the decoder cannot be run: {0}")]
+    Decoder(String),
     /// A decoder or encoder panicked; caught at the worker's edge.
     #[error("a codec panicked")]
     Panicked,

@@ -14,12 +14,14 @@ mod probe;
 mod resize;
 pub mod schedule;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use crate::record::PlaceholderSet;
 pub use codec::avif::AvifEngine;
 use codec::webp::AnimationEncoder;
 pub use decode::Picture;
+pub use decode::isolated::{COMMAND as AVIF_COMMAND, serve as serve_avif};
 use decode::strip;
 pub use error::Error;
 pub use image::metadata::Orientation;
@@ -65,6 +67,9 @@ pub struct Settings {
     pub limits: Limits,
     /// Which encoder writes AVIF.
     pub avif_engine: AvifEngine,
+    /// The program whose command [`AVIF_COMMAND`] decodes AVIF in a process of its own, this one as a rule: a crash of
+    /// that decoder is then an error of one picture. `None` decodes in this process.
+    pub avif_decoder: Option<PathBuf>,
 }
 
 /// What the header of a source tells.
@@ -169,7 +174,7 @@ pub fn placeholder(
     settings: &Settings,
     deadline: Instant,
 ) -> Result<PlaceholderSet, Error> {
-    PlaceholderSet::of(&decode::decode(bytes, probe, &settings.limits, deadline)?)
+    PlaceholderSet::of(&decode::decode(bytes, probe, settings, deadline)?)
 }
 
 fn still(
@@ -186,7 +191,7 @@ fn still(
             let (width, height) = drawing_size(probe, transform.geometry);
             decode::decode_svg(bytes, width, height, &settings.limits)?
         }
-        _ => decode::decode(bytes, probe, &settings.limits, deadline)?,
+        _ => decode::decode(bytes, probe, settings, deadline)?,
     };
     let placeholder = PlaceholderSet::of(&picture)?;
     clock.lap(|timings| &mut timings.decode);
@@ -220,7 +225,7 @@ fn animation(
     let plays = decode::plays(bytes, probe, &settings.limits)?;
     let mut encoder = AnimationEncoder::new(width, height, plays, quality)?;
     let mut placeholder = None;
-    decode::frames(bytes, probe, &settings.limits, deadline, &mut |picture, delay| {
+    decode::frames(bytes, probe, settings, deadline, &mut |picture, delay| {
         if placeholder.is_none() {
             placeholder = Some(PlaceholderSet::of(&picture)?);
         }
@@ -247,7 +252,7 @@ fn animation(
 fn original(bytes: &[u8], probe: &Probe, settings: &Settings, deadline: Instant) -> Result<Rendered, Error> {
     let mut clock = Clock::start();
     let mut placeholder = None;
-    decode::frames(bytes, probe, &settings.limits, deadline, &mut |picture, _| {
+    decode::frames(bytes, probe, settings, deadline, &mut |picture, _| {
         if placeholder.is_none() {
             placeholder = Some(PlaceholderSet::of(&picture)?);
         }

@@ -36,9 +36,9 @@ impl Error {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Source(_) => "source",
+            Self::Imaging(imaging::Error::Deadline) | Self::Deadline => "deadline",
             Self::Imaging(_) => "undecodable",
             Self::Overloaded { .. } => "overloaded",
-            Self::Deadline => "deadline",
             Self::Internal(_) => "internal",
         }
     }
@@ -55,8 +55,8 @@ impl Error {
                 | source::Error::Empty => true,
                 _ => false,
             },
-            // A deadline that passed between two stages says how busy this machine was, nothing about the bytes.
-            Self::Imaging(error) => !matches!(error, imaging::Error::Deadline),
+            // These say how this machine fared, nothing about the bytes.
+            Self::Imaging(error) => !matches!(error, imaging::Error::Deadline | imaging::Error::Decoder(_)),
             Self::Overloaded { .. } | Self::Deadline | Self::Internal(_) => false,
         }
     }
@@ -79,6 +79,31 @@ impl Error {
             schedule::Error::Overloaded => Self::Overloaded { retry_after },
             schedule::Error::Deadline => Self::Deadline,
             schedule::Error::Panicked => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::ImageFormat;
+
+    #[test]
+    fn what_says_nothing_about_the_source_is_not_remembered_of_it() {
+        let malformed = imaging::Error::Malformed { format: ImageFormat::Png, detail: String::new() };
+        assert!(Error::from(malformed).is_lasting());
+        assert!(Error::from(source::Error::Status(404)).is_lasting());
+        for passing in [
+            Error::from(imaging::Error::Deadline),
+            Error::from(imaging::Error::Decoder(String::new())),
+            Error::from(source::Error::Status(429)),
+            Error::from(source::Error::Status(503)),
+            Error::from(source::Error::Connect),
+            Error::Deadline,
+            Error::Overloaded { retry_after: Duration::from_secs(1) },
+            Error::Internal(String::new()),
+        ] {
+            assert!(!passing.is_lasting(), "{passing}");
         }
     }
 }

@@ -17,6 +17,7 @@ mod fixtures;
 mod guard;
 mod harness;
 mod image_route;
+mod isolation;
 mod load;
 mod manifest;
 mod next_serving;

@@ -21,14 +21,18 @@ fn limits() -> Limits {
     Limits { allow_svg: true, max_pixels: 20_000_000, ..Limits::default() }
 }
 
+fn settings() -> Settings {
+    Settings { limits: limits(), ..Settings::default() }
+}
+
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(120)
 }
 
 fn open(bytes: &[u8]) -> Result<Picture, Error> {
-    let limits = limits();
-    let probe = probe(bytes, &limits)?;
-    decode(bytes, &probe, &limits, soon())
+    let settings = settings();
+    let probe = probe(bytes, &settings.limits)?;
+    decode(bytes, &probe, &settings, soon())
 }
 
 fn image(name: &str) -> Picture {
@@ -52,7 +56,7 @@ fn every_fixture_is_what_the_manifest_says() {
     for (name, entry) in manifest("images") {
         let bytes = fixture(&format!("images/{name}"));
         let probe = probe(&bytes, &limits()).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let picture = decode(&bytes, &probe, &limits(), soon()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let picture = decode(&bytes, &probe, &settings(), soon()).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(probe.format.as_str(), entry["format"], "{name}");
         assert_eq!(
             (u64::from(probe.width), u64::from(probe.height)),
@@ -153,7 +157,7 @@ fn animations_stream_whole_canvases_with_their_times() {
         let bytes = fixture(&format!("images/{name}"));
         let probe = probe(&bytes, &limits()).expect("probed");
         let mut delays = Vec::new();
-        let result = frames(&bytes, &probe, &limits(), soon(), &mut |picture, delay| {
+        let result = frames(&bytes, &probe, &settings(), soon(), &mut |picture, delay| {
             assert_eq!((picture.width, picture.height), (probe.width, probe.height), "{name}");
             delays.push(delay.as_millis());
             Ok(())
@@ -232,8 +236,8 @@ fn a_past_deadline_ends_the_work() {
     let bytes = fixture("images/animated.gif");
     let probe = probe(&bytes, &limits()).expect("probed");
     let now = Instant::now();
-    assert_eq!(decode(&bytes, &probe, &limits(), now), Err(Error::Deadline));
-    let ended = frames(&bytes, &probe, &limits(), now, &mut |_, _| Ok(()));
+    assert_eq!(decode(&bytes, &probe, &settings(), now), Err(Error::Deadline));
+    let ended = frames(&bytes, &probe, &settings(), now, &mut |_, _| Ok(()));
     assert_eq!(ended, Err(Error::Deadline));
 }
 

@@ -234,6 +234,11 @@ impl App {
             .sum()
     }
 
+    /// The service's process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn log(&self) -> String {
         self.log.lock().expect("log").clone()
     }
