@@ -141,6 +141,7 @@ fn build_state(
         settings: Arc::new(config.http.clone()),
         samples,
         public_address,
+        memo: http::Memo::default(),
         draining: AtomicBool::new(false),
     })
 }

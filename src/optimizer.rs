@@ -27,7 +27,7 @@ use crate::imaging::{self, Rendered};
 use crate::record::{Freshness, PlaceholderSet, SourceKey, SourceRecord};
 use crate::source::{Fetcher, SourceUrl};
 use crate::telemetry::{Label, LookupLabels, Metrics, RenderLabels, TierLabels};
-use crate::variant::{Output, Transform, VariantKey, Wish};
+use crate::variant::{ContentHash, Output, Transform, VariantKey, Wish};
 
 /// Downloads at once. Their bodies are in memory, so this times `sources.max_bytes` bounds what strangers can fill.
 const DOWNLOADS: usize = 32;
@@ -36,11 +36,21 @@ const JOURNEYS: usize = 1024;
 /// Sources whose failure is remembered at once.
 const FAILURES: u64 = 10_000;
 
+/// Where a request found its picture, so that the next one need not work it out: the key follows from the content and
+/// the wish alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hint {
+    content: ContentHash,
+    key: VariantKey,
+}
+
 /// A picture and what a response says about it.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The picture.
     pub entry: Arc<Entry>,
+    /// Where it lies.
+    pub hint: Hint,
     /// Its source.
     pub record: Arc<SourceRecord>,
     /// How the request was answered.
@@ -145,9 +155,16 @@ impl Optimizer {
         }
     }
 
-    /// A picture from memory, without waiting for anything. A stale one starts its own refresh.
-    pub fn lookup(self: &Arc<Self>, source: &SourceUrl, wish: &Wish, now: SystemTime) -> Option<Outcome> {
-        let found = self.find(source, wish, now);
+    /// A picture from memory, without waiting for anything. A stale one starts its own refresh. `hint` is what an
+    /// earlier request for the same source and wish came to.
+    pub fn look_up(
+        self: &Arc<Self>,
+        source: &SourceUrl,
+        wish: &Wish,
+        hint: Option<&Hint>,
+        now: SystemTime,
+    ) -> Option<Outcome> {
+        let found = self.find(source, wish, hint, now);
         match &found {
             None => self.memory_miss.inc(),
             Some(outcome) if outcome.status == CacheStatus::Stale => self.memory_stale.inc(),
@@ -156,19 +173,28 @@ impl Optimizer {
         found
     }
 
-    fn find(self: &Arc<Self>, source: &SourceUrl, wish: &Wish, now: SystemTime) -> Option<Outcome> {
+    fn find(
+        self: &Arc<Self>,
+        source: &SourceUrl,
+        wish: &Wish,
+        hint: Option<&Hint>,
+        now: SystemTime,
+    ) -> Option<Outcome> {
         let record = self.memory.record(&source.key())?;
         let status = match record.lifetime.at(now) {
             Freshness::Fresh => CacheStatus::Memory,
             Freshness::Stale => CacheStatus::Stale,
             Freshness::Expired | Freshness::Dead => return None,
         };
-        let key = VariantKey::new(&record.content, &wish.resolve(&record.shape()));
+        let key = match hint {
+            Some(hint) if hint.content == record.content => hint.key,
+            _ => VariantKey::new(&record.content, &wish.resolve(&record.shape())),
+        };
         let entry = self.memory.variant(&key)?;
         if status == CacheStatus::Stale {
             self.refresh_behind(source);
         }
-        Some(outcome(entry, record, status, RequestTimings::default(), now))
+        Some(outcome(entry, key, record, status, RequestTimings::default(), now))
     }
 
     /// The picture, fetched and drawn if it must be.
@@ -194,7 +220,7 @@ impl Optimizer {
     /// One request's way to the origin and the pipeline, in a task of its own.
     async fn journey(self: Arc<Self>, source: SourceUrl, wish: Wish) -> Answer {
         // Another journey may have landed between the caller's look-up and this one's start.
-        if let Some(outcome) = self.find(&source, &wish, SystemTime::now()) {
+        if let Some(outcome) = self.find(&source, &wish, None, SystemTime::now()) {
             return Ok(outcome);
         }
         let mut loaded = self.load_record(&source).await?;
@@ -209,7 +235,7 @@ impl Optimizer {
             };
             if let Some(entry) = self.memory.variant(&key) {
                 let timings = RequestTimings { fetch, ..RequestTimings::default() };
-                return Ok(outcome(entry, loaded.record, status, timings, SystemTime::now()));
+                return Ok(outcome(entry, key, loaded.record, status, timings, SystemTime::now()));
             }
             let Some(bytes) = loaded.bytes.clone() else {
                 // The record was known and the variant was not: now the bytes are needed, and they may have changed.
@@ -220,7 +246,7 @@ impl Optimizer {
             let drawn = self.draw(&source, &loaded.record, key, transform, bytes).await?;
             let record = self.with_placeholder(&source, loaded.record, &drawn.placeholder);
             let timings = RequestTimings { fetch, ..drawn.timings };
-            return Ok(outcome(drawn.entry, record, status, timings, SystemTime::now()));
+            return Ok(outcome(drawn.entry, key, record, status, timings, SystemTime::now()));
         }
     }
 
@@ -319,11 +345,13 @@ impl Optimizer {
 
 fn outcome(
     entry: Arc<Entry>,
+    key: VariantKey,
     record: Arc<SourceRecord>,
     status: CacheStatus,
     timings: RequestTimings,
     now: SystemTime,
 ) -> Outcome {
     let (ttl, remaining) = (record.lifetime.ttl, record.lifetime.remaining(now));
-    Outcome { entry, record, status, ttl, remaining, timings }
+    let hint = Hint { content: record.content, key };
+    Outcome { entry, hint, record, status, ttl, remaining, timings }
 }

@@ -129,6 +129,15 @@ fn asks_no_cache(field: &str) -> bool {
 
 /// The `Server-Timing` field: the cache's part always, a phase where time was spent, in milliseconds.
 pub(super) fn server_timing(status: CacheStatus, timings: &RequestTimings) -> HeaderValue {
+    if *timings == RequestTimings::default() {
+        return HeaderValue::from_static(match status {
+            CacheStatus::Memory => "cache;desc=memory",
+            CacheStatus::Stale => "cache;desc=stale",
+            CacheStatus::Miss => "cache;desc=miss",
+            CacheStatus::Collapsed => "cache;desc=collapsed",
+            CacheStatus::Bypass => "cache;desc=bypass",
+        });
+    }
     let RequestTimings { fetch, queue, decode, resize, encode } = *timings;
     let mut text = String::with_capacity(128);
     text.push_str("cache;desc=");

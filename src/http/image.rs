@@ -13,32 +13,49 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::error::{Dialect, Problem};
 use super::headers::{self, CachePolicy};
+use super::memo::{self, Fields, Order, Prepared};
 use super::query::{self, Pairs};
 use super::reply::Reply;
 use super::{IMAGE, NEXT, State};
-use crate::cache::CacheStatus;
+use crate::cache::{CacheStatus, Entry};
 use crate::format::{Negotiated, negotiate};
 use crate::optimizer::Outcome;
 use crate::source::SourceUrl;
-use crate::variant::{FormatWish, Wish};
-
-/// A request that may be served.
-struct Order {
-    source: SourceUrl,
-    wish: Wish,
-    dialect: Dialect,
-}
+use crate::variant::FormatWish;
 
 /// `GET|HEAD /image`.
 pub(super) async fn direct(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
-    let answer = async { serve(&request, &state, order_direct(&request, &state)?).await }.await;
-    answer.unwrap_or_else(|problem: Problem| problem.respond(Dialect::Problem, IMAGE))
+    answer(&request, &state, Dialect::Problem).await
 }
 
 /// `GET|HEAD /_next/image`.
 pub(super) async fn next(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
-    let answer = async { serve(&request, &state, order_next(&request, &state)?).await }.await;
-    answer.unwrap_or_else(|problem: Problem| problem.respond(Dialect::Next, NEXT))
+    answer(&request, &state, Dialect::Next).await
+}
+
+async fn answer(request: &HttpRequest, state: &State, dialect: Dialect) -> HttpResponse {
+    let identity = memo::identity(request, dialect);
+    if let Some(known) = state.memo.get(&identity)
+        && let Some(outcome) =
+            state.optimizer.look_up(&known.order.source, &known.order.wish, Some(&known.hint), SystemTime::now())
+    {
+        return respond(request, state, &known.order, &outcome, known.fields_for(&outcome));
+    }
+    let answer = async {
+        let order = match dialect {
+            Dialect::Problem => order_direct(request, state)?,
+            Dialect::Next => order_next(request, state)?,
+        };
+        serve(request, state, order, &identity).await
+    };
+    answer.await.unwrap_or_else(|problem: Problem| problem.respond(dialect, route(dialect)))
+}
+
+const fn route(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Problem => IMAGE,
+        Dialect::Next => NEXT,
+    }
 }
 
 /// `/_next/image/`: Next.js redirects to the path without the slash, keeping the query.
@@ -81,19 +98,25 @@ fn accepted(request: &HttpRequest, state: &State) -> Negotiated {
     negotiate(accept.as_deref(), &state.settings.formats)
 }
 
-async fn serve(request: &HttpRequest, state: &State, order: Order) -> Result<HttpResponse, Problem> {
-    let found = match state.optimizer.lookup(&order.source, &order.wish, SystemTime::now()) {
-        Some(outcome) => outcome,
-        None => state
-            .optimizer
-            .image(&order.source, &order.wish)
-            .await
-            .map_err(|error| Problem::failed(&error, &order.source, order.dialect))?,
-    };
-    Ok(respond(request, state, &order, &found))
+async fn serve(request: &HttpRequest, state: &State, order: Order, identity: &str) -> Result<HttpResponse, Problem> {
+    if let Some(outcome) = state.optimizer.look_up(&order.source, &order.wish, None, SystemTime::now()) {
+        let fields = fields(state, &order, &outcome.entry);
+        let response = respond(request, state, &order, &outcome, Some(fields.clone()));
+        state.memo.put(identity, Prepared { order, hint: outcome.hint, fields });
+        return Ok(response);
+    }
+    let found = state.optimizer.image(&order.source, &order.wish).await;
+    let found = found.map_err(|error| Problem::failed(&error, &order.source, order.dialect))?;
+    Ok(respond(request, state, &order, &found, None))
 }
 
-fn respond(request: &HttpRequest, state: &State, order: &Order, outcome: &Outcome) -> HttpResponse {
+fn respond(
+    request: &HttpRequest,
+    state: &State,
+    order: &Order,
+    outcome: &Outcome,
+    prepared: Option<Fields>,
+) -> HttpResponse {
     let Outcome { entry, status, timings, .. } = outcome;
     let known = headers::is_known(request.headers(), &entry.etag);
     let mut response = if known {
@@ -101,10 +124,9 @@ fn respond(request: &HttpRequest, state: &State, order: &Order, outcome: &Outcom
     } else {
         HttpResponse::with_body(StatusCode::OK, BoxBody::new(entry.bytes.clone()))
     };
+    let Fields { etag, disposition } = prepared.unwrap_or_else(|| fields(state, order, entry));
     let fields = response.headers_mut();
-    if let Ok(etag) = HeaderValue::from_str(&entry.etag) {
-        fields.insert(header::ETAG, etag);
-    }
+    fields.insert(header::ETAG, etag);
     fields.insert(header::CACHE_STATUS, HeaderValue::from_static(status.header()));
     if matches!(order.wish.format, FormatWish::Negotiated(_)) {
         fields.insert(header::VARY, HeaderValue::from_static("Accept"));
@@ -115,22 +137,23 @@ fn respond(request: &HttpRequest, state: &State, order: &Order, outcome: &Outcom
     } else {
         headers::add_common(fields);
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(entry.format.mime()));
-        fields.insert(header::CONTENT_DISPOSITION, disposition(state, order, entry.format.as_str()));
+        fields.insert(header::CONTENT_DISPOSITION, disposition);
         fields.insert(HeaderName::from_static("server-timing"), headers::server_timing(*status, timings));
         if order.dialect == Dialect::Next {
             fields.insert(HeaderName::from_static("x-nextjs-cache"), HeaderValue::from_static(next_cache(*status)));
         }
     }
-    let route = if order.dialect == Dialect::Next { NEXT } else { IMAGE };
-    Reply::cached(route, policy(state, order, outcome), *status).on(response)
+    Reply::cached(route(order.dialect), policy(state, order, outcome), *status).on(response)
 }
 
-fn disposition(state: &State, order: &Order, extension: &str) -> HeaderValue {
+/// The fields that are the same each time a picture is sent for a request.
+fn fields(state: &State, order: &Order, entry: &Entry) -> Fields {
     let attachment = state.settings.content_disposition_attachment;
-    match (order.dialect, order.source.file_name()) {
+    let disposition = match (order.dialect, order.source.file_name()) {
         (Dialect::Next, "") => headers::nameless_disposition(attachment),
-        (_, segment) => headers::content_disposition(segment, extension, attachment),
-    }
+        (_, segment) => headers::content_disposition(segment, entry.format.as_str(), attachment),
+    };
+    Fields { etag: headers::value(entry.etag.clone()), disposition }
 }
 
 const fn next_cache(status: CacheStatus) -> &'static str {

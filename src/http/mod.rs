@@ -8,6 +8,7 @@ mod admin;
 mod error;
 mod headers;
 mod image;
+mod memo;
 mod placeholder;
 pub mod query;
 mod reply;
@@ -25,6 +26,7 @@ use actix_web::web::ServiceConfig;
 use actix_web::{FromRequest, HttpResponse, Resource, Responder, guard, web};
 
 use self::error::{Dialect, Problem};
+pub use self::memo::Memo;
 use self::reply::Reply;
 pub use self::reply::observe;
 use crate::format::ImageFormat;
@@ -99,6 +101,8 @@ pub struct State {
     pub samples: Vec<Sample>,
     /// Where the public listener really is.
     pub public_address: SocketAddr,
+    /// Requests served lately.
+    pub memo: Memo,
     /// Set once the process is asked to stop; readiness says so from then on.
     pub draining: AtomicBool,
 }

@@ -96,6 +96,7 @@ fn state_with(settings: Settings, age: Duration) -> web::Data<State> {
         settings: Arc::new(settings),
         samples: vec![Sample { name: "One".into(), url: "https://a.example/1.jpg".into() }],
         public_address: SocketAddr::from(([0, 0, 0, 0], 9000)),
+        memo: Memo::default(),
         draining: AtomicBool::new(false),
     })
 }
