@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::format::ImageFormat;
@@ -69,7 +70,44 @@ pub struct PlaceholderSet {
     pub has_alpha: bool,
 }
 
+/// A placeholder as JSON: the order of fields is the order of keys. The first six are those of a Next.js static import.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlaceholderDocument<'a> {
+    src: &'a str,
+    width: u32,
+    height: u32,
+    #[serde(rename = "blurDataURL")]
+    blur_data_url: String,
+    blur_width: u32,
+    blur_height: u32,
+    blurhash: &'a str,
+    thumbhash: String,
+    dominant_color: String,
+    has_alpha: bool,
+    format: &'static str,
+    bytes: u64,
+}
+
 impl PlaceholderSet {
+    /// The JSON form, for a source called `src` with this shape and size in bytes.
+    pub fn document<'a>(&'a self, src: &'a str, source: &SourceShape, bytes: u64) -> PlaceholderDocument<'a> {
+        PlaceholderDocument {
+            src,
+            width: source.width,
+            height: source.height,
+            blur_data_url: self.data_url(),
+            blur_width: self.width,
+            blur_height: self.height,
+            blurhash: &self.blurhash,
+            thumbhash: STANDARD.encode(&self.thumbhash),
+            dominant_color: self.dominant.to_string(),
+            has_alpha: self.has_alpha,
+            format: source.format.as_str(),
+            bytes,
+        }
+    }
+
     /// The PNG as a `data:` URL: what Next.js calls `blurDataURL`.
     pub fn data_url(&self) -> String {
         format!("data:image/png;base64,{}", STANDARD.encode(&self.png))

@@ -18,7 +18,7 @@ use url::Url;
 use super::write_result;
 use crate::config::Config;
 use crate::format::ImageFormat;
-use crate::imaging::{self, PlaceholderSet, Probe};
+use crate::imaging::{self, Probe};
 use crate::source::{Fetched, Fetcher, SourcePolicy};
 use crate::telemetry::Metrics;
 use crate::variant::{Fit, FormatWish, Quality, Rgb, Wish};
@@ -143,7 +143,9 @@ impl Placeholder {
             .with_context(|| format!("cannot make a placeholder of {}", self.source))?;
         let mut text = match self.format {
             Shape::Png => return write_result(self.output.as_deref(), &set.png),
-            Shape::Json => serde_json::to_string_pretty(&json(&self.source, bytes.len(), &probe, &set))?,
+            Shape::Json => {
+                serde_json::to_string_pretty(&set.document(&self.source, &probe.shape(), bytes.len() as u64))?
+            }
             Shape::Blurhash => set.blurhash,
             Shape::Thumbhash => STANDARD.encode(&set.thumbhash),
             Shape::Svg => set.svg(probe.width, probe.height),
@@ -152,23 +154,6 @@ impl Placeholder {
         text.push('\n');
         write_result(self.output.as_deref(), text.as_bytes())
     }
-}
-
-fn json(source: &str, bytes: usize, probe: &Probe, set: &PlaceholderSet) -> serde_json::Value {
-    serde_json::json!({
-        "src": source,
-        "width": probe.width,
-        "height": probe.height,
-        "blurDataURL": set.data_url(),
-        "blurWidth": set.width,
-        "blurHeight": set.height,
-        "blurhash": set.blurhash,
-        "thumbhash": STANDARD.encode(&set.thumbhash),
-        "dominantColor": set.dominant.to_string(),
-        "hasAlpha": set.has_alpha,
-        "format": probe.format.as_str(),
-        "bytes": bytes,
-    })
 }
 
 /// A picture's bytes, and what its header says.

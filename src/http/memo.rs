@@ -53,11 +53,11 @@ impl Prepared {
 }
 
 /// The requests served lately.
-pub struct Memo(Cache<Box<str>, Arc<Prepared>>);
+pub struct Memo(Cache<Arc<str>, Arc<Prepared>>);
 
 impl Default for Memo {
     fn default() -> Self {
-        let weigher = |request: &Box<str>, prepared: &Arc<Prepared>| {
+        let weigher = |request: &Arc<str>, prepared: &Arc<Prepared>| {
             let payload = request.len() + prepared.order.source.as_str().len() + prepared.fields.disposition.len();
             u32::try_from(payload + OVERHEAD).unwrap_or(u32::MAX)
         };

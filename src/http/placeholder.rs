@@ -12,7 +12,6 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::Serialize;
 
 use super::error::{Dialect, Problem};
 use super::headers::{self, CachePolicy};
@@ -56,25 +55,6 @@ impl Form {
     }
 }
 
-/// The JSON form. The order of fields is the order of keys in the answer.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Shape<'a> {
-    src: &'a str,
-    width: u32,
-    height: u32,
-    #[serde(rename = "blurDataURL")]
-    blur_data_url: String,
-    blur_width: u32,
-    blur_height: u32,
-    blurhash: &'a str,
-    thumbhash: String,
-    dominant_color: String,
-    has_alpha: bool,
-    format: &'static str,
-    bytes: u64,
-}
-
 /// `GET|HEAD /placeholder`.
 pub(super) async fn placeholder(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     serve(&request, &state).await.unwrap_or_else(|problem| problem.respond(Dialect::Problem, PLACEHOLDER))
@@ -116,22 +96,9 @@ fn body(known: &Known, form: Form, src: &str) -> Bytes {
     let Known { record, placeholder, .. } = known;
     match form {
         Form::Json => {
-            let shape = Shape {
-                src,
-                width: record.width,
-                height: record.height,
-                blur_data_url: placeholder.data_url(),
-                blur_width: placeholder.width,
-                blur_height: placeholder.height,
-                blurhash: &placeholder.blurhash,
-                thumbhash: STANDARD.encode(&placeholder.thumbhash),
-                dominant_color: placeholder.dominant.to_string(),
-                has_alpha: placeholder.has_alpha,
-                format: record.format.as_str(),
-                bytes: record.bytes,
-            };
+            let document = placeholder.document(src, &record.shape(), record.bytes);
             // Serialising fails for maps with odd keys and for writers; this has neither.
-            serde_json::to_vec(&shape).unwrap_or_default().into()
+            serde_json::to_vec(&document).unwrap_or_default().into()
         }
         Form::Blurhash => placeholder.blurhash.clone().into(),
         Form::Thumbhash => STANDARD.encode(&placeholder.thumbhash).into(),
