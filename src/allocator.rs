@@ -16,6 +16,9 @@ pub fn configure() {
         // A fixed threshold: large pixel buffers are always mapped on their own and go back to the system when freed.
         // Left to itself, glibc raises it to 32 MiB after the first such buffer is freed, and keeps the rest.
         libc::mallopt(libc::M_MMAP_THRESHOLD, 4 << 20);
+        // With that one fixed, glibc would give the top of the heap back at every 128 KiB freed, and fetch it again
+        // page by page for the next answer of that size. What is kept is given back by `trim`.
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 16 << 20);
     }
 }
 

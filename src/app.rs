@@ -129,6 +129,7 @@ fn build_state(
         fetcher,
         scheduler,
         memory: Memory::new(&config.cache),
+        ledger: Arc::default(),
         settings: config.cache.clone(),
         imaging: config.imaging.clone(),
         metrics: Arc::clone(&metrics),

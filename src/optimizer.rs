@@ -19,6 +19,7 @@ pub use self::error::Error;
 pub use self::placeholders::Known;
 use self::sources::{Failure, Loaded, Need};
 use crate::cache::flight::Flights;
+use crate::cache::ledger::Ledger;
 use crate::cache::memory::Memory;
 use crate::cache::{self, CacheStatus, Entry};
 use crate::format::ImageFormat;
@@ -96,6 +97,8 @@ pub struct Parts {
     pub scheduler: Scheduler,
     /// The memory tier.
     pub memory: Memory,
+    /// What was purged.
+    pub ledger: Arc<Ledger>,
     /// Lifetimes and budgets.
     pub settings: cache::Settings,
     /// Limits and engines of the pipeline.
@@ -116,10 +119,12 @@ pub struct Optimizer {
     metrics: Arc<Metrics>,
     runtime: Handle,
     downloads: Semaphore,
-    loads: Flights<(SourceKey, Need), Result<Loaded, Arc<Error>>>,
+    /// What was purged; the last part of the keys below is the newest purge that names the source.
+    ledger: Arc<Ledger>,
+    loads: Flights<(SourceKey, Need, u64), Result<Loaded, Arc<Error>>>,
     draws: Flights<VariantKey, Result<Drawn, Arc<Error>>>,
-    journeys: Flights<(SourceKey, Wish), Answer>,
-    placeholders: Flights<SourceKey, Result<Known, Arc<Error>>>,
+    journeys: Flights<(SourceKey, Wish, u64), Answer>,
+    placeholders: Flights<(SourceKey, u64), Result<Known, Arc<Error>>>,
     failures: moka::sync::Cache<SourceKey, Failure>,
     /// Counters of the hit path, resolved once.
     memory_hit: Counter,
@@ -130,7 +135,7 @@ pub struct Optimizer {
 impl Optimizer {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { fetcher, scheduler, memory, settings, imaging, metrics, runtime } = parts;
+        let Parts { fetcher, scheduler, memory, ledger, settings, imaging, metrics, runtime } = parts;
         let lookup = |outcome| {
             let labels = LookupLabels { tier: Label("memory"), outcome: Label(outcome) };
             metrics.cache_lookups.get_or_create(&labels).clone()
@@ -149,6 +154,7 @@ impl Optimizer {
             fetcher,
             scheduler,
             memory,
+            ledger,
             settings,
             metrics,
             runtime,
@@ -180,8 +186,8 @@ impl Optimizer {
         hint: Option<&Hint>,
         now: SystemTime,
     ) -> Option<Outcome> {
-        let record = self.memory.record(&source.key())?;
-        let status = match record.lifetime.at(now) {
+        let (record, freshness) = self.known(source, now)?;
+        let status = match freshness {
             Freshness::Fresh => CacheStatus::Memory,
             Freshness::Stale => CacheStatus::Stale,
             Freshness::Expired | Freshness::Dead => return None,
@@ -202,7 +208,7 @@ impl Optimizer {
     /// # Errors
     /// See [`Error`]; shared with everybody who waited for the same work.
     pub async fn image(self: &Arc<Self>, source: &SourceUrl, wish: &Wish) -> Answer {
-        let key = (source.key(), *wish);
+        let key = (source.key(), *wish, self.ledger.newest(sources::named(source)));
         if self.journeys.len() >= JOURNEYS {
             self.metrics.count_shed("journeys");
             return Err(Arc::new(Error::Overloaded { retry_after: self.scheduler.retry_after() }));
@@ -262,7 +268,7 @@ impl Optimizer {
         let (this, owned) = (Arc::clone(self), Arc::clone(record));
         let work = || async move { this.render(owned, key, transform, bytes).await.map_err(Arc::new) };
         let landed = self.draws.join(key, work).await.map_err(|lost| Arc::new(Error::from(lost)))?;
-        landed.value.inspect_err(|error| self.remember_failure(source.key(), error))
+        landed.value.inspect_err(|error| self.remember_failure(source.key(), record, error))
     }
 
     async fn render(
@@ -328,9 +334,10 @@ impl Optimizer {
             return record;
         }
         // A refresh may have put a newer record meanwhile; only one of the same bytes gets this placeholder.
-        let latest = self.memory.record(&source.key()).filter(|latest| latest.content == record.content);
+        let latest = self.known(source, SystemTime::now()).map(|(latest, _)| latest);
+        let latest = latest.filter(|latest| latest.content == record.content);
         let latest = latest.as_deref().unwrap_or(&record).clone();
-        self.keep_record(source.key(), SourceRecord { placeholder: Some(Arc::clone(placeholder)), ..latest })
+        self.keep_record(source, SourceRecord { placeholder: Some(Arc::clone(placeholder)), ..latest })
     }
 
     /// Brings the gauges of the tiers up to date; called when metrics are read.

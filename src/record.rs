@@ -9,14 +9,14 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::format::ImageFormat;
 use crate::variant::{ContentHash, Rgb, SourceShape};
 
 /// Stable hash of a normalised source URL, the same on every machine.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SourceKey([u8; 32]);
 
 impl SourceKey {
@@ -161,7 +161,7 @@ pub struct Lifetime {
 }
 
 /// How usable a record is at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Freshness {
     /// As good as asking the origin.
     Fresh,
@@ -224,6 +224,8 @@ pub struct SourceRecord {
     pub lifetime: Lifetime,
     /// Whether the origin lets a shared cache keep it.
     pub storable: bool,
+    /// The newest purge known when its download began: it answers for nothing that was purged later.
+    pub epoch: u64,
 }
 
 impl SourceRecord {

@@ -3,6 +3,7 @@
 //! The law: a cache holds copies. Losing one costs time, never an answer; each tier has a budget in bytes.
 
 pub mod flight;
+pub mod ledger;
 pub mod memory;
 
 use std::time::Duration;

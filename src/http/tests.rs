@@ -55,6 +55,7 @@ fn record(age: Duration) -> SourceRecord {
             stale_if_error: 48 * HOUR,
         },
         storable: true,
+        epoch: 0,
     }
 }
 
@@ -84,6 +85,7 @@ fn state_with(settings: Settings, age: Duration) -> web::Data<State> {
         fetcher: Fetcher::new(Arc::clone(&policy), &sources, Arc::clone(&metrics)).unwrap(),
         scheduler: schedule::Scheduler::new(&schedule::Settings::default(), Arc::clone(&metrics)).unwrap(),
         memory,
+        ledger: Arc::default(),
         settings: cache,
         imaging: imaging::Settings::default(),
         metrics: Arc::clone(&metrics),

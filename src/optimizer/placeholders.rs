@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::sources::named;
 use super::{Error, Optimizer};
 use crate::cache::CacheStatus;
 use crate::imaging;
@@ -28,10 +29,10 @@ impl Optimizer {
     /// # Errors
     /// See [`Error`].
     pub async fn placeholder(self: &Arc<Self>, source: &SourceUrl) -> Result<Known, Arc<Error>> {
-        if let Some(record) = self.memory.record(&source.key())
+        if let Some((record, freshness)) = self.known(source, SystemTime::now())
             && let Some(placeholder) = record.placeholder.clone()
         {
-            let status = match record.lifetime.at(SystemTime::now()) {
+            let status = match freshness {
                 Freshness::Fresh => Some(CacheStatus::Memory),
                 Freshness::Stale => Some(CacheStatus::Stale),
                 Freshness::Expired | Freshness::Dead => None,
@@ -44,7 +45,8 @@ impl Optimizer {
             }
         }
         let (this, url) = (Arc::clone(self), source.clone());
-        let landed = self.placeholders.join(source.key(), || async move { this.compute_placeholder(url).await }).await;
+        let key = (source.key(), self.ledger.newest(named(source)));
+        let landed = self.placeholders.join(key, || async move { this.compute_placeholder(url).await }).await;
         let landed = landed.map_err(|lost| Arc::new(Error::from(lost)))?;
         let mut known = landed.value?;
         if landed.joined && known.status == CacheStatus::Miss {
@@ -72,7 +74,7 @@ impl Optimizer {
             .map_err(|error| Error::from_schedule(error, self.scheduler.retry_after()))
             .and_then(|done| Ok(done.value?))
             .map_err(Arc::new)
-            .inspect_err(|error| self.remember_failure(source.key(), error))?;
+            .inspect_err(|error| self.remember_failure(source.key(), &loaded.record, error))?;
         let placeholder = Arc::new(placeholder);
         let record = self.with_placeholder(&source, loaded.record, &placeholder);
         Ok(Known { record, placeholder, status })

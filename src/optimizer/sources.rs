@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 
 use super::{Error, Optimizer};
+use crate::cache::ledger::{Named, Verdict};
 use crate::cache::memory::SourceBytes;
 use crate::imaging;
 use crate::record::{Freshness, Lifetime, SourceKey, SourceRecord};
@@ -40,15 +41,35 @@ pub(super) enum Need {
 #[derive(Clone)]
 pub(super) struct Failure {
     error: Arc<Error>,
+    epoch: u64,
+}
+
+/// A source as the ledger knows it.
+pub(super) fn named(source: &SourceUrl) -> Named<'_> {
+    Named { key: source.key_ref(), url: source.as_str(), host: source.host() }
 }
 
 impl Optimizer {
+    /// The record in memory and how usable it is, by its lifetime and by what was purged.
+    pub(super) fn known(&self, source: &SourceUrl, now: SystemTime) -> Option<(Arc<SourceRecord>, Freshness)> {
+        let record = self.memory.record(&source.key())?;
+        let freshness = self.usable(source, &record, now)?;
+        Some((record, freshness))
+    }
+
+    /// How usable a record is, wherever it comes from; `None` when it was purged.
+    pub(super) fn usable(&self, source: &SourceUrl, record: &SourceRecord, now: SystemTime) -> Option<Freshness> {
+        let by_age = record.lifetime.at(now);
+        match self.ledger.judge(named(source), record.epoch) {
+            Verdict::Valid => Some(by_age),
+            Verdict::Stale => Some(by_age.max(Freshness::Stale)),
+            Verdict::Purged => None,
+        }
+    }
+
     /// The record of `source`, as fresh as its lifetime asks; downloads or revalidates when it must.
     pub(super) async fn load_record(self: &Arc<Self>, source: &SourceUrl) -> Result<Loaded, Arc<Error>> {
-        let now = SystemTime::now();
-        if let Some(record) = self.memory.record(&source.key())
-            && matches!(record.lifetime.at(now), Freshness::Fresh | Freshness::Stale)
-        {
+        if let Some((record, Freshness::Fresh | Freshness::Stale)) = self.known(source, SystemTime::now()) {
             let bytes = self.bytes_of(&source.key(), &record);
             return Ok(Loaded { record, bytes, fetch: None, stale: false });
         }
@@ -62,22 +83,29 @@ impl Optimizer {
 
     /// Revalidates behind the back of whoever is served a stale picture; not while a failure is fresh.
     pub(super) fn refresh_behind(self: &Arc<Self>, source: &SourceUrl) {
-        if self.failures.contains_key(&source.key()) {
+        if self.failure(source).is_some() {
             return;
         }
         let (this, url) = (Arc::clone(self), source.clone());
-        self.loads.begin((source.key(), Need::Record), || async move { this.load(url, Need::Record).await });
+        let key = (source.key(), Need::Record, self.ledger.newest(named(source)));
+        self.loads.begin(key, || async move { this.load(url, Need::Record).await });
     }
 
     async fn fly(self: &Arc<Self>, source: &SourceUrl, need: Need) -> Result<Loaded, Arc<Error>> {
-        if let Some(failure) = self.failures.get(&source.key())
-            && failure.error.is_lasting()
-        {
-            return Err(failure.error);
+        if let Some(error) = self.failure(source).filter(|error| error.is_lasting()) {
+            return Err(error);
         }
         let (this, url) = (Arc::clone(self), source.clone());
-        let landed = self.loads.join((source.key(), need), || async move { this.load(url, need).await }).await;
+        // A purge in between makes it other work: who asks after it may not join who asked before.
+        let key = (source.key(), need, self.ledger.newest(named(source)));
+        let landed = self.loads.join(key, || async move { this.load(url, need).await }).await;
         landed.map_err(|lost| Arc::new(Error::from(lost)))?.value
+    }
+
+    /// The failure that is remembered of a source, unless the source was purged since.
+    fn failure(&self, source: &SourceUrl) -> Option<Arc<Error>> {
+        let Failure { error, epoch } = self.failures.get(&source.key())?;
+        (self.ledger.judge(named(source), epoch) == Verdict::Valid).then_some(error)
     }
 
     fn bytes_of(&self, key: &SourceKey, record: &SourceRecord) -> Option<Bytes> {
@@ -87,21 +115,24 @@ impl Optimizer {
     /// The flight itself.
     async fn load(self: Arc<Self>, source: SourceUrl, need: Need) -> Result<Loaded, Arc<Error>> {
         let key = source.key();
-        let prior = self.memory.record(&key);
+        // Before anything is asked: what is purged from here on is newer than what comes back.
+        let epoch = self.ledger.epoch();
+        let prior = self.known(&source, SystemTime::now());
         // Another flight may have landed between the caller's look-up and this one's start.
-        if let Some(record) = &prior {
+        if let Some((record, freshness)) = &prior {
             let bytes = self.bytes_of(&key, record);
-            let known = record.lifetime.at(SystemTime::now()) == Freshness::Fresh;
+            let known = *freshness == Freshness::Fresh;
             if (known && need == Need::Record) || bytes.is_some() && need == Need::Bytes {
                 return Ok(Loaded { record: Arc::clone(record), bytes, fetch: None, stale: false });
             }
         }
-        match self.ask_origin(&source, prior.as_ref(), need).await {
+        let prior = prior.map(|(record, _)| record);
+        match self.ask_origin(&source, prior.as_ref(), need, epoch).await {
             Ok(loaded) => {
                 self.failures.invalidate(&key);
                 Ok(loaded)
             }
-            Err(error) => self.without_origin(&source, prior, need, error),
+            Err(error) => self.without_origin(&source, prior, need, error, epoch),
         }
     }
 
@@ -110,6 +141,7 @@ impl Optimizer {
         source: &SourceUrl,
         prior: Option<&Arc<SourceRecord>>,
         need: Need,
+        epoch: u64,
     ) -> Result<Loaded, Error> {
         let validators = prior.map(|record| &record.validators).filter(|v| need == Need::Record && !v.is_empty());
         // Closed only when the process ends.
@@ -119,16 +151,17 @@ impl Optimizer {
         let fetch = Some(started.elapsed());
         match (fetched, prior) {
             (Fetched::Modified(download), _) => {
-                let (record, bytes) = self.examine(source, download, prior).await?;
+                let (record, bytes) = self.examine(source, download, prior, epoch).await?;
                 Ok(Loaded { record, bytes: Some(bytes), fetch, stale: false })
             }
             (Fetched::NotModified(caching), Some(prior)) => {
                 let record = SourceRecord {
                     lifetime: self.lifetime(&caching),
                     storable: caching.storable,
+                    epoch,
                     ..SourceRecord::clone(prior)
                 };
-                let record = self.keep_record(source.key(), record);
+                let record = self.keep_record(source, record);
                 let bytes = self.bytes_of(&source.key(), &record);
                 Ok(Loaded { record, bytes, fetch, stale: false })
             }
@@ -142,6 +175,7 @@ impl Optimizer {
         source: &SourceUrl,
         download: Download,
         prior: Option<&Arc<SourceRecord>>,
+        epoch: u64,
     ) -> Result<(Arc<SourceRecord>, Bytes), Error> {
         let Download { bytes, validators, caching } = download;
         let (body, limits) = (bytes.clone(), self.imaging.limits.clone());
@@ -165,9 +199,10 @@ impl Optimizer {
             placeholder: prior.filter(|prior| prior.content == content).and_then(|prior| prior.placeholder.clone()),
             lifetime: self.lifetime(&caching),
             storable: caching.storable,
+            epoch,
         };
         let storable = record.storable;
-        let record = self.keep_record(source.key(), record);
+        let record = self.keep_record(source, record);
         if storable {
             self.memory.put_source(source.key(), SourceBytes { content, bytes: bytes.clone() });
         }
@@ -175,12 +210,12 @@ impl Optimizer {
     }
 
     /// Puts a record into the tier, or takes the old one out when the origin forbids to keep it.
-    pub(super) fn keep_record(&self, key: SourceKey, record: SourceRecord) -> Arc<SourceRecord> {
+    pub(super) fn keep_record(&self, source: &SourceUrl, record: SourceRecord) -> Arc<SourceRecord> {
         let record = Arc::new(record);
-        if record.storable {
-            self.memory.put_record(key, Arc::clone(&record));
-        } else {
-            self.memory.forget(&key);
+        if !record.storable {
+            self.memory.forget(&source.key());
+        } else if self.ledger.judge(named(source), record.epoch) == Verdict::Valid {
+            self.memory.put_record(source.key(), Arc::clone(&record));
         }
         record
     }
@@ -201,10 +236,11 @@ impl Optimizer {
         prior: Option<Arc<SourceRecord>>,
         need: Need,
         error: Error,
+        epoch: u64,
     ) -> Result<Loaded, Arc<Error>> {
         let key = source.key();
         let error = Arc::new(error);
-        self.failures.insert(key, Failure { error: Arc::clone(&error) });
+        self.failures.insert(key, Failure { error: Arc::clone(&error), epoch });
         if error.is_gone() {
             self.memory.forget(&key);
             return Err(error);
@@ -221,10 +257,10 @@ impl Optimizer {
     }
 
     /// Remembers that these bytes cannot be drawn, so that the next width of the page does not try again at once.
-    pub(super) fn remember_failure(&self, key: SourceKey, error: &Arc<Error>) {
+    pub(super) fn remember_failure(&self, key: SourceKey, record: &SourceRecord, error: &Arc<Error>) {
         if error.is_lasting() {
             self.memory.forget(&key);
-            self.failures.insert(key, Failure { error: Arc::clone(error) });
+            self.failures.insert(key, Failure { error: Arc::clone(error), epoch: record.epoch });
         }
     }
 }

@@ -139,6 +139,16 @@ impl SourceUrl {
         self.0.key
     }
 
+    /// The same, where it is.
+    pub fn key_ref(&self) -> &SourceKey {
+        &self.0.key
+    }
+
+    /// The host, as the normalised URL has it.
+    pub fn host(&self) -> &str {
+        self.0.url.host_str().unwrap_or_default()
+    }
+
     /// Whether it was named as `/path`, on the operator's own origin.
     pub fn is_local(&self) -> bool {
         self.0.local

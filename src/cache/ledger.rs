@@ -1,0 +1,313 @@
+//! What was purged, and since when: the rules that make a source record, wherever it is kept, worth nothing.
+//!
+//! The law: **a record carries the epoch at which its download began, and a purge makes a new epoch.** A record older
+//! than a rule that names its source is not used, whether it lies in this process, in a shared tier, or is still on its
+//! way; so a purge needs to find nothing, and a flight that began before it cannot bring the old picture back. Where it
+//! cannot be known what was purged, everything older counts as purged.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::record::SourceKey;
+
+/// Rules held at once; beyond it they are merged into one that names everything.
+pub const MAX_RULES: usize = 10_000;
+/// Prefixes held at once, because each is compared with; beyond it they become purges of their hosts.
+const MAX_PREFIXES: usize = 256;
+
+/// Which sources a purge names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Every source.
+    All,
+    /// Every source of a host, with any port.
+    Host(String),
+    /// Every source whose normalised URL begins so.
+    Prefix(String),
+    /// One source.
+    Url(SourceKey),
+}
+
+impl Scope {
+    /// Metric label and log field.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Host(_) => "host",
+            Self::Prefix(_) => "prefix",
+            Self::Url(_) => "url",
+        }
+    }
+}
+
+/// One purge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purge {
+    /// What is purged.
+    pub scope: Scope,
+    /// Whether the old picture may be served while it is refreshed.
+    pub soft: bool,
+}
+
+/// What the rules say of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// No rule names it.
+    Valid,
+    /// To be served at once and refreshed behind.
+    Stale,
+    /// Not to be served.
+    Purged,
+}
+
+/// A source as rules see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'a> {
+    /// Its key.
+    pub key: &'a SourceKey,
+    /// Its normalised URL.
+    pub url: &'a str,
+    /// The host of that URL.
+    pub host: &'a str,
+}
+
+/// The newest epochs of a scope's hard and soft purges.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    hard: u64,
+    soft: u64,
+}
+
+impl Mark {
+    fn raise(&mut self, epoch: u64, soft: bool) {
+        let place = if soft { &mut self.soft } else { &mut self.hard };
+        *place = epoch.max(*place);
+    }
+
+    fn join(self, other: Self) -> Self {
+        Self { hard: self.hard.max(other.hard), soft: self.soft.max(other.soft) }
+    }
+}
+
+#[derive(Default)]
+struct Rules {
+    all: Mark,
+    hosts: HashMap<String, Mark>,
+    prefixes: Vec<(String, Mark)>,
+    urls: HashMap<SourceKey, Mark>,
+}
+
+impl Rules {
+    /// Every prefix becomes a purge of its host: more is purged than was asked, nothing less.
+    fn widen_prefixes(&mut self) {
+        for (prefix, mark) in std::mem::take(&mut self.prefixes) {
+            match host_of(&prefix) {
+                Some(host) => {
+                    let wider = self.hosts.entry(host.to_owned()).or_default();
+                    *wider = wider.join(mark);
+                }
+                None => self.all = self.all.join(mark),
+            }
+        }
+    }
+}
+
+/// The host of a URL's beginning, if it is all there.
+fn host_of(prefix: &str) -> Option<&str> {
+    let (authority, _) = prefix.split_once("://")?.1.split_once('/')?;
+    // Userinfo was refused; what is left behind a colon is a port, save inside the brackets of an IPv6 address.
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => Some(host),
+        _ => Some(authority),
+    }
+}
+
+/// The rules of one process.
+#[derive(Default)]
+pub struct Ledger {
+    /// The newest epoch heard of; what begins now is as new as that.
+    epoch: AtomicU64,
+    rules: RwLock<Rules>,
+}
+
+impl Ledger {
+    /// The epoch of what begins now.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// An epoch newer than all before: milliseconds since 1970, or one more than the last. So epochs of processes that
+    /// do not hear of each other are nearly in order too.
+    pub fn next_epoch(&self, now: SystemTime) -> u64 {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis();
+        u64::try_from(now).unwrap_or(u64::MAX - 1).max(self.epoch() + 1)
+    }
+
+    /// Writes a purge down; from now on records that are older than `epoch` are judged by it.
+    pub fn apply(&self, purge: &Purge, epoch: u64) {
+        let mut rules = self.write();
+        match &purge.scope {
+            Scope::All => rules.all.raise(epoch, purge.soft),
+            Scope::Host(host) => rules.hosts.entry(host.clone()).or_default().raise(epoch, purge.soft),
+            Scope::Url(key) => rules.urls.entry(*key).or_default().raise(epoch, purge.soft),
+            Scope::Prefix(prefix) => match rules.prefixes.iter_mut().find(|(known, _)| known == prefix) {
+                Some((_, mark)) => mark.raise(epoch, purge.soft),
+                None => {
+                    let mut mark = Mark::default();
+                    mark.raise(epoch, purge.soft);
+                    rules.prefixes.push((prefix.clone(), mark));
+                }
+            },
+        }
+        if rules.prefixes.len() > MAX_PREFIXES {
+            rules.widen_prefixes();
+        }
+        if rules.hosts.len() + rules.prefixes.len() + rules.urls.len() > MAX_RULES {
+            // Too many to keep apart: everything older is purged. It costs downloads, and serves nothing old.
+            let newest = epoch.max(self.epoch());
+            *rules = Rules { all: Mark { hard: newest, soft: 0 }, ..Rules::default() };
+        }
+        // Told last, under the lock: whoever sees the new epoch finds the rule.
+        self.epoch.fetch_max(epoch, Ordering::AcqRel);
+    }
+
+    /// What the rules say of a record whose download began at `epoch`.
+    pub fn judge(&self, source: Named<'_>, epoch: u64) -> Verdict {
+        if epoch >= self.epoch() {
+            return Verdict::Valid;
+        }
+        let mark = self.mark(source);
+        if epoch < mark.hard {
+            Verdict::Purged
+        } else if epoch < mark.soft {
+            Verdict::Stale
+        } else {
+            Verdict::Valid
+        }
+    }
+
+    /// The epoch of the newest purge that names this source, 0 when there is none: work for it that was asked for
+    /// before and after are two different things.
+    pub fn newest(&self, source: Named<'_>) -> u64 {
+        if self.epoch() == 0 {
+            return 0;
+        }
+        let mark = self.mark(source);
+        mark.hard.max(mark.soft)
+    }
+
+    fn mark(&self, source: Named<'_>) -> Mark {
+        let rules = self.read();
+        let host = rules.hosts.get(source.host).copied().unwrap_or_default();
+        let url = rules.urls.get(source.key).copied().unwrap_or_default();
+        let prefixes = rules.prefixes.iter().filter(|(prefix, _)| source.url.starts_with(prefix.as_str()));
+        prefixes.fold(rules.all.join(host).join(url), |mark, (_, more)| mark.join(*more))
+    }
+
+    /// The rules are plain maps, valid after every statement, so a poisoned lock is still good.
+    fn read(&self) -> RwLockReadGuard<'_, Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Rules> {
+        self.rules.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(ledger: &Ledger, url: &str, epoch: u64) -> Verdict {
+        let host = url.split('/').nth(2).expect("a host");
+        ledger.judge(Named { key: &SourceKey::of_normalised(url), url, host }, epoch)
+    }
+
+    fn purge(scope: Scope, soft: bool) -> Purge {
+        Purge { scope, soft }
+    }
+
+    #[test]
+    fn a_rule_judges_what_is_older_and_what_it_names() {
+        use Verdict::{Purged, Stale, Valid};
+        let (a, b, c) = ("https://a.example/x/1.jpg", "https://a.example/y/1.jpg", "https://b.example/x/1.jpg");
+        let key = |url| Scope::Url(SourceKey::of_normalised(url));
+        for (scope, named) in [
+            (key(a), [true, false, false]),
+            (Scope::Prefix("https://a.example/x/".into()), [true, false, false]),
+            (Scope::Host("a.example".into()), [true, true, false]),
+            (Scope::All, [true, true, true]),
+        ] {
+            for (soft, verdict) in [(false, Purged), (true, Stale)] {
+                let ledger = Ledger::default();
+                ledger.apply(&purge(scope.clone(), soft), 100);
+                for (url, named) in [a, b, c].into_iter().zip(named) {
+                    assert_eq!(judge(&ledger, url, 99), if named { verdict } else { Valid }, "{scope:?} {url}");
+                    assert_eq!(judge(&ledger, url, 100), Valid, "begun after the purge");
+                }
+                // A later rule about something else leaves the verdicts as they are.
+                ledger.apply(&purge(Scope::Host("z.example".into()), false), 200);
+                assert_eq!(judge(&ledger, a, 99), verdict);
+                assert_eq!(judge(&ledger, a, 150), Valid);
+            }
+        }
+    }
+
+    #[test]
+    fn a_hard_purge_is_not_softened_by_a_later_soft_one() {
+        let ledger = Ledger::default();
+        ledger.apply(&purge(Scope::All, false), 100);
+        ledger.apply(&purge(Scope::Host("a.example".into()), true), 200);
+        assert_eq!(judge(&ledger, "https://a.example/1", 50), Verdict::Purged);
+        assert_eq!(judge(&ledger, "https://a.example/1", 150), Verdict::Stale);
+        assert_eq!(judge(&ledger, "https://a.example/1", 200), Verdict::Valid);
+    }
+
+    #[test]
+    fn too_many_rules_become_one_that_names_everything() {
+        let ledger = Ledger::default();
+        for n in 0..=MAX_RULES as u64 {
+            ledger.apply(&purge(Scope::Host(format!("{n}.example")), false), 100 + n);
+        }
+        assert_eq!(judge(&ledger, "https://unnamed.example/1", 5_000), Verdict::Purged);
+        assert_eq!(judge(&ledger, "https://unnamed.example/1", ledger.epoch()), Verdict::Valid);
+    }
+
+    #[test]
+    fn too_many_prefixes_become_their_hosts() {
+        let ledger = Ledger::default();
+        for n in 0..=MAX_PREFIXES as u64 {
+            let prefix = if n % 2 == 0 { format!("https://a.example:81/{n}/") } else { format!("http://[::1]/{n}/") };
+            ledger.apply(&purge(Scope::Prefix(prefix), false), 100 + n);
+        }
+        let judge = |host, epoch| {
+            let url = "https://not.looked/at";
+            ledger.judge(Named { key: &SourceKey::of_normalised(url), url, host }, epoch)
+        };
+        assert_eq!(judge("a.example", 99), Verdict::Purged);
+        assert_eq!(judge("[::1]", 99), Verdict::Purged);
+        assert_eq!(judge("b.example", 99), Verdict::Valid);
+        ledger.apply(&purge(Scope::Prefix("https://b.exam".into()), false), 1_000);
+        for n in 0..MAX_PREFIXES {
+            ledger.apply(&purge(Scope::Prefix(format!("https://a.example/{n}/")), true), 2_000);
+        }
+        assert_eq!(judge("b.example", 999), Verdict::Purged, "a host that was cut off is every host");
+    }
+
+    #[test]
+    fn epochs_only_grow_whatever_the_clock_does() {
+        let ledger = Ledger::default();
+        let late = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let first = ledger.next_epoch(late);
+        assert_eq!(first, 1_000_000);
+        ledger.apply(&purge(Scope::All, false), first);
+        assert_eq!(ledger.next_epoch(SystemTime::UNIX_EPOCH), first + 1);
+        ledger.apply(&purge(Scope::All, false), 7);
+        assert_eq!(ledger.epoch(), first, "a rule that comes late does not set the clock back");
+    }
+}
