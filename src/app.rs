@@ -16,11 +16,16 @@ use anyhow::Context as _;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cache::ledger::Ledger;
 use crate::cache::memory::Memory;
+use crate::cache::redis::Tier;
+use crate::cache::tiered::Tiered;
 use crate::config::Config;
 use crate::http::{self, Sample, State};
 use crate::imaging::schedule::Scheduler;
+use crate::maintenance::{self, Maintenance};
 use crate::optimizer::{Optimizer, Parts};
+use crate::source::webhook::Webhook;
 use crate::source::{Fetcher, Glob, RemotePattern, SourcePolicy};
 use crate::telemetry::Metrics;
 
@@ -125,11 +130,26 @@ fn build_state(
     let policy = Arc::new(SourcePolicy::new(&config.sources));
     let fetcher = Fetcher::new(Arc::clone(&policy), &config.sources, Arc::clone(&metrics))?;
     let scheduler = Scheduler::new(&config.schedule, Arc::clone(&metrics)).context("no render threads")?;
+    let (ledger, hearing) = (Arc::new(Ledger::default()), Arc::new(AtomicBool::new(false)));
+    let shared = Tier::new(&config.redis, Arc::clone(&metrics), &runtime).map(Arc::new);
+    let webhook = config.purge.webhook.clone().map(|url| {
+        let token = config.purge.webhook_token.as_ref();
+        Webhook::new(url, token, &config.sources.user_agent, Arc::clone(&metrics))
+    });
+    let maintenance = Maintenance::start(maintenance::Parts {
+        policy: Arc::clone(&policy),
+        ledger: Arc::clone(&ledger),
+        shared: shared.clone(),
+        hearing: Arc::clone(&hearing),
+        webhook: webhook.transpose().context("purge.webhook")?,
+        metrics: Arc::clone(&metrics),
+        runtime: runtime.clone(),
+    });
     let optimizer = Arc::new(Optimizer::new(Parts {
         fetcher,
         scheduler,
-        memory: Memory::new(&config.cache),
-        ledger: Arc::default(),
+        tiers: Tiered::new(Memory::new(&config.cache), shared, hearing, runtime.clone()),
+        ledger,
         settings: config.cache.clone(),
         imaging: config.imaging.clone(),
         metrics: Arc::clone(&metrics),
@@ -137,6 +157,7 @@ fn build_state(
     }));
     Ok(State {
         optimizer,
+        maintenance,
         policy,
         metrics,
         settings: Arc::new(config.http.clone()),

@@ -3,8 +3,10 @@
 //! The law: results go to standard output and everything else to standard error; exit code 0 is done, 1 failed, 2 a
 //! wrong use. Writing to a closed pipe is an error like any other, never a panic, so nothing is written by `println!`.
 
+mod client;
 mod health;
 mod picture;
+mod purge;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -75,6 +77,8 @@ enum Command {
     Render(picture::Render),
     /// Make the placeholders of one picture
     Placeholder(picture::Placeholder),
+    /// Have a running service, and every replica, take sources out of the cache
+    Purge(purge::Purge),
     /// Check the configuration and print it with the origin of each value
     CheckConfig,
     /// Turn a Next.js build's .next/images-manifest.json into a pixgate.toml
@@ -137,6 +141,7 @@ fn dispatch(command: Command, flags: &Flags, environment: &Environment) -> anyho
         Command::Demo => serve(load()?, Mode::Demo),
         Command::Render(command) => command.run(load()?.config),
         Command::Placeholder(command) => command.run(load()?.config),
+        Command::Purge(command) => command.run(&load()?.config),
         Command::CheckConfig => {
             let loaded = load()?;
             let mut err = io::stderr();
@@ -156,7 +161,7 @@ fn dispatch(command: Command, flags: &Flags, environment: &Environment) -> anyho
             imaging::serve_avif(time, memory_bytes, io::stdin().lock(), io::stdout().lock()).context("decoding AVIF")
         }
         Command::Health { url: Some(url) } => health::check(&url),
-        Command::Health { url: None } => health::check(&health::url_of(load()?.config.http.listen)),
+        Command::Health { url: None } => health::check(&client::url_of(load()?.config.http.listen, "/healthz")),
     }
 }
 

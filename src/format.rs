@@ -5,11 +5,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// How many bytes of a source are looked at to recognise it; more is never read, so sniffing has a bounded cost.
 pub const SNIFF_BYTES: usize = 1024;
 
 /// Every image format that can come in or go out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ImageFormat {
     /// AV1 Image File Format.
     Avif,

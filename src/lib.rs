@@ -7,7 +7,7 @@
 //! app                                 the composition root: the only file that names every room
 //! config                              gathers each room's Settings; nobody below imports it
 //! http                                the only room that knows actix
-//! optimizer                           the use case
+//! maintenance -> optimizer            purges; the use case, which knows nothing of them
 //! source | imaging | cache            peers
 //! telemetry  allocator
 //! format  variant  record             pure: no I/O, no async, no clock
@@ -25,6 +25,7 @@ pub mod config;
 pub mod format;
 pub mod http;
 pub mod imaging;
+pub mod maintenance;
 pub mod optimizer;
 pub mod record;
 pub mod source;

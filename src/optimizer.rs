@@ -3,32 +3,33 @@
 //! Look-up goes record → transform → variant. What must be fetched or drawn is done in detached flights, so that equal
 //! requests share it and a client who leaves does not undo it. A failing tier is a counter, never a failed image.
 
+mod draw;
 mod error;
 mod placeholders;
+mod shared;
 mod sources;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 pub use self::error::Error;
 pub use self::placeholders::Known;
+use self::shared::Turn;
 use self::sources::{Failure, Loaded, Need};
 use crate::cache::flight::Flights;
 use crate::cache::ledger::Ledger;
-use crate::cache::memory::Memory;
+use crate::cache::tiered::Tiered;
 use crate::cache::{self, CacheStatus, Entry};
-use crate::format::ImageFormat;
+use crate::imaging;
 use crate::imaging::schedule::Scheduler;
-use crate::imaging::{self, Rendered};
-use crate::record::{Freshness, PlaceholderSet, SourceKey, SourceRecord};
+use crate::record::{Freshness, PlaceholderSet, SourceKey, SourceRecord, WishKey};
 use crate::source::{Fetcher, SourceUrl};
-use crate::telemetry::{Label, LookupLabels, Metrics, RenderLabels, TierLabels};
-use crate::variant::{ContentHash, Output, Transform, VariantKey, Wish};
+use crate::telemetry::{Label, LookupLabels, Metrics, TierLabels};
+use crate::variant::{ContentHash, VariantKey, Wish};
 
 /// Downloads at once. Their bodies are in memory, so this times `sources.max_bytes` bounds what strangers can fill.
 const DOWNLOADS: usize = 32;
@@ -95,8 +96,8 @@ pub struct Parts {
     pub fetcher: Fetcher,
     /// Runs CPU work.
     pub scheduler: Scheduler,
-    /// The memory tier.
-    pub memory: Memory,
+    /// The cache.
+    pub tiers: Tiered,
     /// What was purged.
     pub ledger: Arc<Ledger>,
     /// Lifetimes and budgets.
@@ -113,7 +114,7 @@ pub struct Parts {
 pub struct Optimizer {
     fetcher: Fetcher,
     scheduler: Scheduler,
-    memory: Memory,
+    tiers: Tiered,
     settings: cache::Settings,
     imaging: Arc<imaging::Settings>,
     metrics: Arc<Metrics>,
@@ -135,7 +136,7 @@ pub struct Optimizer {
 impl Optimizer {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { fetcher, scheduler, memory, ledger, settings, imaging, metrics, runtime } = parts;
+        let Parts { fetcher, scheduler, tiers, ledger, settings, imaging, metrics, runtime } = parts;
         let lookup = |outcome| {
             let labels = LookupLabels { tier: Label("memory"), outcome: Label(outcome) };
             metrics.cache_lookups.get_or_create(&labels).clone()
@@ -153,7 +154,7 @@ impl Optimizer {
             imaging: Arc::new(imaging),
             fetcher,
             scheduler,
-            memory,
+            tiers,
             ledger,
             settings,
             metrics,
@@ -196,7 +197,7 @@ impl Optimizer {
             Some(hint) if hint.content == record.content => hint.key,
             _ => VariantKey::new(&record.content, &wish.resolve(&record.shape())),
         };
-        let entry = self.memory.variant(&key)?;
+        let entry = self.tiers.memory.variant(&key)?;
         if status == CacheStatus::Stale {
             self.refresh_behind(source);
         }
@@ -229,7 +230,21 @@ impl Optimizer {
         if let Some(outcome) = self.find(&source, &wish, None, SystemTime::now()) {
             return Ok(outcome);
         }
-        let mut loaded = self.load_record(&source).await?;
+        let key = WishKey::new(&source.key(), &wish);
+        let lease = match self.turn(&source, &wish, key).await {
+            Turn::Found(outcome) => return Ok(outcome),
+            Turn::Lead(lease) => lease,
+        };
+        let answer = self.make(&source, &wish, key).await;
+        if let Some(lease) = lease {
+            self.release_behind(lease);
+        }
+        answer
+    }
+
+    /// Fetches and draws what must be.
+    async fn make(self: &Arc<Self>, source: &SourceUrl, wish: &Wish, wish_key: WishKey) -> Answer {
+        let mut loaded = self.load_record(source).await?;
         let mut fetch = loaded.fetch;
         loop {
             let transform = wish.resolve(&loaded.record.shape());
@@ -239,115 +254,49 @@ impl Optimizer {
                 (_, true) => CacheStatus::Miss,
                 (_, false) => CacheStatus::Bypass,
             };
-            if let Some(entry) = self.memory.variant(&key) {
+            let known = match self.tiers.memory.variant(&key) {
+                // The source was asked for anew, and may be what it was when its variants were made elsewhere.
+                None if fetch.is_some() && loaded.record.storable => self.tiers.variant_shared(key).await,
+                known => known,
+            };
+            if let Some(entry) = known {
                 let timings = RequestTimings { fetch, ..RequestTimings::default() };
                 return Ok(outcome(entry, key, loaded.record, status, timings, SystemTime::now()));
             }
             let Some(bytes) = loaded.bytes.clone() else {
                 // The record was known and the variant was not: now the bytes are needed, and they may have changed.
-                loaded = self.load_bytes(&source).await?;
+                loaded = self.load_bytes(source).await?;
                 fetch = loaded.fetch.or(fetch);
                 continue;
             };
-            let drawn = self.draw(&source, &loaded.record, key, transform, bytes).await?;
-            let record = self.with_placeholder(&source, loaded.record, &drawn.placeholder);
+            let drawn = self.draw(source, &loaded.record, key, transform, bytes).await?;
+            if loaded.record.storable {
+                self.tiers.share_variant(source.key(), wish_key, key, &drawn.entry);
+            }
+            let record = self.with_placeholder(source, loaded.record, &drawn.placeholder);
             let timings = RequestTimings { fetch, ..drawn.timings };
             return Ok(outcome(drawn.entry, key, record, status, timings, SystemTime::now()));
         }
     }
 
-    /// Draws a variant, or joins whoever draws it already, be it for another URL with the same bytes.
-    async fn draw(
-        self: &Arc<Self>,
-        source: &SourceUrl,
-        record: &Arc<SourceRecord>,
-        key: VariantKey,
-        transform: Transform,
-        bytes: Bytes,
-    ) -> Result<Drawn, Arc<Error>> {
-        let (this, owned) = (Arc::clone(self), Arc::clone(record));
-        let work = || async move { this.render(owned, key, transform, bytes).await.map_err(Arc::new) };
-        let landed = self.draws.join(key, work).await.map_err(|lost| Arc::new(Error::from(lost)))?;
-        landed.value.inspect_err(|error| self.remember_failure(source.key(), record, error))
-    }
-
-    async fn render(
-        self: Arc<Self>,
-        record: Arc<SourceRecord>,
-        key: VariantKey,
-        transform: Transform,
-        bytes: Bytes,
-    ) -> Result<Drawn, Error> {
-        let settings = Arc::clone(&self.imaging);
-        let source_bytes = bytes.len() as u64;
-        let job = move |deadline| {
-            let probe = imaging::probe(&bytes, &settings.limits)?;
-            let Rendered { bytes, format, width, height, placeholder, timings, .. } =
-                imaging::render(&bytes, &probe, &transform, &settings, deadline)?;
-            // Hashing for the entity tag is CPU work too, so the entry is made here.
-            let entry = Entry::new(Bytes::from(bytes), format, width, height);
-            Ok::<_, imaging::Error>((Arc::new(entry), Arc::new(placeholder), timings))
-        };
-        let done = self
-            .scheduler
-            .run(record.decode_cost, job)
-            .await
-            .map_err(|error| Error::from_schedule(error, self.scheduler.retry_after()))
-            .and_then(|done| Ok((done.value?, done.waited)));
-        self.count_render(&transform, record.format, done.as_ref().map_or_else(Error::kind, |_| "ok"));
-        let ((entry, placeholder, timings), waited) = done?;
-        for (stage, time) in [("decode", timings.decode), ("resize", timings.resize), ("encode", timings.encode)] {
-            self.metrics.observe_stage(stage, time);
-        }
-        self.metrics.bytes_saved.inc_by(source_bytes.saturating_sub(entry.bytes.len() as u64));
-        if record.storable {
-            self.memory.put_variant(key, Arc::clone(&entry));
-        }
-        let timings = RequestTimings {
-            fetch: None,
-            queue: Some(waited),
-            decode: Some(timings.decode),
-            resize: Some(timings.resize),
-            encode: Some(timings.encode),
-        };
-        Ok(Drawn { entry, placeholder, timings })
-    }
-
-    fn count_render(&self, transform: &Transform, source: ImageFormat, outcome: &'static str) {
-        let format = match transform.output {
-            Output::Still(format) => format,
-            Output::AnimatedWebp => ImageFormat::Webp,
-            Output::Original => source,
-        };
-        let labels = RenderLabels { format: Label(format.as_str()), outcome: Label(outcome) };
-        self.metrics.renders.get_or_create(&labels).inc();
-    }
-
-    /// The record with the placeholder of the decode that was just made, if it had none.
-    fn with_placeholder(
-        &self,
-        source: &SourceUrl,
-        record: Arc<SourceRecord>,
-        placeholder: &Arc<PlaceholderSet>,
-    ) -> Arc<SourceRecord> {
-        if record.placeholder.is_some() {
-            return record;
-        }
-        // A refresh may have put a newer record meanwhile; only one of the same bytes gets this placeholder.
-        let latest = self.known(source, SystemTime::now()).map(|(latest, _)| latest);
-        let latest = latest.filter(|latest| latest.content == record.content);
-        let latest = latest.as_deref().unwrap_or(&record).clone();
-        self.keep_record(source, SourceRecord { placeholder: Some(Arc::clone(placeholder)), ..latest })
+    /// Whether the shared tier answers; `None` where there is none.
+    pub fn shared_is_up(&self) -> Option<bool> {
+        self.tiers.shared_is_up()
     }
 
     /// Brings the gauges of the tiers up to date; called when metrics are read.
     pub fn report(&self) {
-        let (records, variants, sources) = self.memory.held();
+        let (records, variants, sources) = self.tiers.memory.held();
         for (tier, held) in [("record", records), ("memory", variants), ("source", sources)] {
             let gauge = self.metrics.cache_bytes.get_or_create(&TierLabels { tier: Label(tier) });
             gauge.set(i64::try_from(held).unwrap_or(i64::MAX));
         }
     }
+}
+
+/// The tags by which a CDN can drop what was made of `source`; a purge names one of them.
+pub fn tags_of(source: &SourceUrl) -> [String; 3] {
+    sources::named(source).tags()
 }
 
 fn outcome(

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::format::ImageFormat;
-use crate::variant::{ContentHash, Rgb, SourceShape};
+use crate::variant::{ContentHash, PIPELINE_VERSION, Rgb, SourceShape, Wish};
 
 /// Stable hash of a normalised source URL, the same on every machine.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -27,6 +27,11 @@ impl SourceKey {
         hasher.update(url.as_bytes());
         Self(hasher.finalize().into())
     }
+
+    /// The hash.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 impl fmt::Debug for SourceKey {
@@ -35,8 +40,48 @@ impl fmt::Debug for SourceKey {
     }
 }
 
+/// Stable hash of a source, a wish and the pipeline's version: what a request asks for before anything is known of the
+/// source, the same on every machine.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WishKey([u8; 32]);
+
+impl WishKey {
+    /// The key of `wish` for `source`; every field has a fixed place and width.
+    pub fn new(source: &SourceKey, wish: &Wish) -> Self {
+        let mut hasher = Sha256::new();
+        hasher.update(b"pixgate.wish");
+        hasher.update(PIPELINE_VERSION.to_be_bytes());
+        hasher.update(source.0);
+        hasher.update(wish.canonical());
+        Self(hasher.finalize().into())
+    }
+
+    /// The hash.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl WishKey {
+    /// The name of the work for this wish since the purge of this epoch: who asks after a purge is not to wait for who
+    /// asked before.
+    pub fn since(&self, epoch: u64) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        hasher.update(b"pixgate.lease");
+        hasher.update(self.0);
+        hasher.update(epoch.to_be_bytes());
+        hasher.finalize().into()
+    }
+}
+
+impl fmt::Debug for WishKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
 /// What an origin gave us to ask again with (RFC 9110 §8.8).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Validators {
     /// The `ETag` field as it came, quotes and weakness included.
     pub etag: Option<String>,
@@ -52,7 +97,7 @@ impl Validators {
 }
 
 /// Small stand-ins for a picture, all made from one thumbnail of its first decode.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlaceholderSet {
     /// Blurhash string (blurha.sh).
     pub blurhash: String,
@@ -148,12 +193,15 @@ impl PlaceholderSet {
 }
 
 /// Until when a record may be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifetime {
-    /// When the origin last said that this is the source.
+    /// When the origin last said that this is the source; whole milliseconds survive being stored.
+    #[serde(with = "unix_ms")]
     pub checked_at: SystemTime,
     /// How long it is fresh from then on.
     pub ttl: Duration,
+    /// How long before the end of that it is refreshed already, so that what came together does not expire together.
+    pub early: Duration,
     /// How long after that it may be served while it is refreshed.
     pub stale_while_revalidate: Duration,
     /// How long after the end of freshness it may be served when the origin fails.
@@ -178,7 +226,7 @@ impl Lifetime {
     pub fn at(&self, now: SystemTime) -> Freshness {
         // A clock that went back makes a record younger, never an error.
         let age = now.duration_since(self.checked_at).unwrap_or_default();
-        let over = match age.checked_sub(self.ttl) {
+        let over = match age.checked_sub(self.ttl.saturating_sub(self.early)) {
             None | Some(Duration::ZERO) => return Freshness::Fresh,
             Some(over) => over,
         };
@@ -191,14 +239,37 @@ impl Lifetime {
         }
     }
 
+    /// What is left at `now` until the record is dead.
+    pub fn usable_for(&self, now: SystemTime) -> Duration {
+        let usable = self.ttl.saturating_add(self.stale_while_revalidate.max(self.stale_if_error));
+        usable.saturating_sub(now.duration_since(self.checked_at).unwrap_or_default())
+    }
+
     /// What is left of freshness at `now`.
     pub fn remaining(&self, now: SystemTime) -> Duration {
         self.ttl.saturating_sub(now.duration_since(self.checked_at).unwrap_or_default())
     }
 }
 
+/// A moment as milliseconds since 1970 UTC; earlier ones become 1970, later ones than this machine can tell are refused.
+mod unix_ms {
+    use std::time::{Duration, SystemTime};
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+        let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        serializer.serialize_u64(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
+        let since = Duration::from_millis(u64::deserialize(deserializer)?);
+        SystemTime::UNIX_EPOCH.checked_add(since).ok_or_else(|| de::Error::custom("a moment out of range"))
+    }
+}
+
 /// What is known of one source.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceRecord {
     /// Hash of its bytes.
     pub content: ContentHash,
@@ -242,30 +313,4 @@ impl SourceRecord {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lifetime_passes_through_its_four_states() {
-        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        let lifetime = Lifetime {
-            checked_at: start,
-            ttl: Duration::from_secs(10),
-            stale_while_revalidate: Duration::from_secs(5),
-            stale_if_error: Duration::from_secs(20),
-        };
-        let at = |seconds| lifetime.at(start + Duration::from_secs(seconds));
-        assert_eq!([at(0), at(10)], [Freshness::Fresh; 2]);
-        assert_eq!([at(11), at(15)], [Freshness::Stale; 2]);
-        assert_eq!([at(16), at(30)], [Freshness::Expired; 2]);
-        assert_eq!(at(31), Freshness::Dead);
-        assert_eq!(lifetime.at(start - Duration::from_secs(3)), Freshness::Fresh);
-        assert_eq!(lifetime.remaining(start + Duration::from_secs(4)), Duration::from_secs(6));
-        assert_eq!(lifetime.remaining(start + Duration::from_secs(40)), Duration::ZERO);
-    }
-
-    #[test]
-    fn source_and_variant_hashes_live_in_different_domains() {
-        assert_ne!(SourceKey::of_normalised("https://a.example/x"), SourceKey::of_normalised("https://a.example/y"));
-    }
-}
+mod tests;

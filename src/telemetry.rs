@@ -3,6 +3,9 @@
 //! Every metric name is in this file, in a registry that the process owns (no global state). The law: labels come only
 //! from closed enums and constants, never from a host, a URL or a client's text, so their number is bounded.
 
+mod log;
+mod secret;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -13,79 +16,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use tracing_subscriber::EnvFilter;
 
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One readable line an event.
-    #[default]
-    Text,
-    /// One JSON object an event.
-    Json,
-}
-
-/// The `[log]` section.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// A level (`error` to `trace`) or a `tracing` filter directive.
-    pub level: String,
-    /// Shape of a line.
-    pub format: LogFormat,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { level: "info".into(), format: LogFormat::Text }
-    }
-}
-
-/// Starts logging to standard error; a second call in one process changes nothing.
-///
-/// # Errors
-/// The text of the problem when `level` is no valid filter.
-pub fn init(settings: &Settings) -> Result<(), String> {
-    let filter = EnvFilter::builder().parse(&settings.level).map_err(|error| error.to_string())?;
-    // The server's own start-up lines say in six lines what ours say in one.
-    let quiet =
-        "actix_server=warn".parse::<tracing_subscriber::filter::Directive>().map_err(|error| format!("{error}"))?;
-    let filter = filter.add_directive(quiet);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // An error here means that a subscriber is already there, which keeps its settings.
-    let _already_set = match settings.format {
-        LogFormat::Text => builder.with_target(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    };
-    Ok(())
-}
-
-/// A text that must not be printed: tokens, keys. `Debug` and `Display` show `***`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for the one place that compares or signs with it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
+pub use self::log::{LogFormat, Settings, init};
+pub use self::secret::Secret;
 
 /// A label value that can only be a constant of this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -124,10 +57,22 @@ label_sets! {
     }
     /// Labels of a cache look-up.
     LookupLabels {
-        /// Which tier: `source`, `memory`.
+        /// Which tier: `source`, `memory`, `redis`.
         tier: Label,
-        /// `hit`, `miss` or `stale`.
+        /// `hit`, `miss` or `stale`; `error` and `bad` (a value that is refused) where values come from outside.
         outcome: Label
+    }
+    /// Labels of a write behind.
+    WriteLabels {
+        /// Which tier: `redis`.
+        tier: Label,
+        /// `ok`, `dropped`, `too_large` or `error`.
+        outcome: Label
+    }
+    /// What was asked of Redis.
+    OpLabels {
+        /// `look_up`, `get`, `put`, `forget`, `lease` or `ledger`.
+        op: Label
     }
     /// A tier.
     TierLabels {
@@ -145,6 +90,11 @@ label_sets! {
     OutcomeLabels {
         /// `ok` or the kind of error.
         outcome: Label
+    }
+    /// Labels of a purge.
+    KindLabels {
+        /// `url`, `prefix`, `host` or `all`.
+        kind: Label
     }
     /// A stage of the pipeline.
     StageLabels {
@@ -175,6 +125,18 @@ pub struct Metrics {
     pub request_seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     /// Look-ups in each cache tier.
     pub cache_lookups: Family<LookupLabels, Counter>,
+    /// Writes behind the response.
+    pub cache_writes: Family<WriteLabels, Counter>,
+    /// Whether Redis is connected and answers.
+    pub redis_up: Gauge,
+    /// Its circuit breaker: 0 closed, 1 half-open, 2 open.
+    pub redis_breaker: Gauge,
+    /// Time of what is asked of it, timeouts included.
+    pub redis_seconds: Family<OpLabels, Histogram, fn() -> Histogram>,
+    /// Leases asked for, and lost while held.
+    pub leases: Family<OutcomeLabels, Counter>,
+    /// Time spent waiting for another replica's work.
+    pub lease_wait_seconds: Histogram,
     /// Bytes held by each tier, by its own weighing.
     pub cache_bytes: Family<TierLabels, Gauge>,
     /// Requests to origins, one a redirect chain.
@@ -191,6 +153,10 @@ pub struct Metrics {
     pub decode_bytes: Gauge,
     /// Work refused or abandoned.
     pub shed: Family<ReasonLabels, Counter>,
+    /// Purges asked for here.
+    pub purges: Family<KindLabels, Counter>,
+    /// Attempts to tell the purge webhook.
+    pub webhooks: Family<OutcomeLabels, Counter>,
     /// Source bytes less variant bytes, over all variants sent from a render, where positive.
     pub bytes_saved: Counter,
 }
@@ -211,6 +177,23 @@ impl Metrics {
         registry.register_with_unit("request", "Time to answer", Unit::Seconds, request_seconds.clone());
         let cache_lookups = Family::default();
         registry.register("cache_lookups", "Cache look-ups by tier", cache_lookups.clone());
+        let cache_writes = Family::default();
+        registry.register("cache_writes", "Writes behind the response by tier", cache_writes.clone());
+        let redis_up = Gauge::default();
+        registry.register("redis_up", "Whether Redis is connected and answers", redis_up.clone());
+        let redis_breaker = Gauge::default();
+        registry.register("redis_breaker", "Circuit breaker: 0 closed, 1 half-open, 2 open", redis_breaker.clone());
+        let redis_seconds = Family::new_with_constructor(seconds as fn() -> Histogram);
+        registry.register_with_unit("redis", "Time of what is asked of Redis", Unit::Seconds, redis_seconds.clone());
+        let leases = Family::default();
+        registry.register("leases", "Leases asked for, and lost while held", leases.clone());
+        let lease_wait_seconds = seconds();
+        registry.register_with_unit(
+            "lease_wait",
+            "Time spent waiting for another replica's work",
+            Unit::Seconds,
+            lease_wait_seconds.clone(),
+        );
         let cache_bytes = Family::default();
         registry.register("cache_bytes", "Bytes held by each cache tier", cache_bytes.clone());
         let origin_fetches = Family::default();
@@ -236,6 +219,10 @@ impl Metrics {
             let _there = shed.get_or_create(&ReasonLabels { reason: Label(reason) });
         }
         registry.register("shed", "Work refused or abandoned", shed.clone());
+        let purges = Family::default();
+        registry.register("purges", "Purges asked for here", purges.clone());
+        let webhooks = Family::default();
+        registry.register("webhooks", "Attempts to tell the purge webhook", webhooks.clone());
         let bytes_saved = Counter::default();
         registry.register("bytes_saved", "Source bytes less variant bytes, where positive", bytes_saved.clone());
         Self {
@@ -243,6 +230,12 @@ impl Metrics {
             requests,
             request_seconds,
             cache_lookups,
+            cache_writes,
+            redis_up,
+            redis_breaker,
+            redis_seconds,
+            leases,
+            lease_wait_seconds,
             cache_bytes,
             origin_fetches,
             origin_fetch_seconds,
@@ -251,6 +244,8 @@ impl Metrics {
             queue_depth,
             decode_bytes,
             shed,
+            purges,
+            webhooks,
             bytes_saved,
         }
     }
@@ -268,6 +263,21 @@ impl Metrics {
     /// Counts one look-up in a tier.
     pub fn count_lookup(&self, tier: &'static str, outcome: &'static str) {
         self.cache_lookups.get_or_create(&LookupLabels { tier: Label(tier), outcome: Label(outcome) }).inc();
+    }
+
+    /// Counts one write behind: `ok`, `dropped`, `too_large` or `error`.
+    pub fn count_write(&self, tier: &'static str, outcome: &'static str) {
+        self.cache_writes.get_or_create(&WriteLabels { tier: Label(tier), outcome: Label(outcome) }).inc();
+    }
+
+    /// Records the time of something that was asked of Redis.
+    pub fn observe_redis(&self, op: &'static str, time: Duration) {
+        self.redis_seconds.get_or_create(&OpLabels { op: Label(op) }).observe(time.as_secs_f64());
+    }
+
+    /// Counts a lease: `acquired`, `held`, `unavailable` or `lost`.
+    pub fn count_lease(&self, outcome: &'static str) {
+        self.leases.get_or_create(&OutcomeLabels { outcome: Label(outcome) }).inc();
     }
 
     /// Records the time of one stage of a render: `queue`, `decode`, `resize` or `encode`.
@@ -293,6 +303,8 @@ mod tests {
         metrics.observe_stage("decode", Duration::from_millis(3));
         metrics.count_shed("queue");
         metrics.count_lookup("memory", "hit");
+        metrics.observe_redis("look_up", Duration::from_millis(1));
+        metrics.count_write("redis", "ok");
         let text = metrics.exposition();
         for expected in [
             "pixgate_requests_total{route=\"/image\",status=\"200\",cache=\"memory\"} 1",
@@ -300,16 +312,13 @@ mod tests {
             "pixgate_shed_total{reason=\"queue\"} 1",
             "pixgate_cache_lookups_total{tier=\"memory\",outcome=\"hit\"} 1",
             "pixgate_queue_depth 0",
+            "pixgate_redis_up 0",
+            "pixgate_redis_breaker 0",
+            "pixgate_redis_seconds_count{op=\"look_up\"} 1",
+            "pixgate_cache_writes_total{tier=\"redis\",outcome=\"ok\"} 1",
             "pixgate_bytes_saved_total 0",
         ] {
             assert!(text.contains(expected), "{expected} is missing in\n{text}");
         }
-    }
-
-    #[test]
-    fn secrets_do_not_print() {
-        let secret = Secret::new("hunter2");
-        assert_eq!(format!("{secret} {secret:?}"), "*** ***");
-        assert_eq!(secret.expose(), "hunter2");
     }
 }

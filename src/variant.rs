@@ -7,6 +7,8 @@ mod key;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 pub use self::key::{ContentHash, PIPELINE_VERSION, VariantKey};
 use crate::format::{ImageFormat, Negotiated};
 
@@ -54,7 +56,7 @@ impl Quality {
 }
 
 /// An opaque sRGB colour, 8 bits a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rgb(pub [u8; 3]);
 
 impl Rgb {

@@ -76,6 +76,14 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text[..tests].lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
 }
 
+/// Whether a line names a path that begins with `name`: `redis::Client`, but not `cache::redis::Tier`.
+fn names(line: &str, name: &str) -> bool {
+    line.match_indices(name).any(|(at, _)| {
+        let before = line[..at].strip_suffix("::").unwrap_or(&line[..at]);
+        !before.ends_with(|c: char| c.is_alphanumeric() || c == '_')
+    })
+}
+
 /// Every room named after `crate::` in a line, with grouped imports (`use crate::{a, b::c};`) taken apart.
 fn imported(line: &str) -> Vec<String> {
     let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
@@ -133,7 +141,7 @@ fn crates_stay_in_their_rooms() {
         let own = room(&path);
         for (at, line) in code(&text) {
             for (name, rooms) in CRATES {
-                if line.contains(name) && !rooms.contains(&own.as_str()) {
+                if names(line, name) && !rooms.contains(&own.as_str()) {
                     strays.push(format!("{}:{}: {name} in {own}", path.display(), at + 1));
                 }
             }
@@ -179,4 +187,6 @@ fn the_reader_of_imports_sees_groups() {
     assert_eq!(imported("use crate::{cache::{self, Entry}, source, format::sniff};"), ["cache", "source", "format"]);
     assert_eq!(imported("    crate::http::query(crate::app::X)"), ["http", "app"]);
     assert!(imported("use super::Thing;").is_empty());
+    assert!(names("use redis::Client;", "redis::") && names("let x = ::redis::cmd();", "redis::"));
+    assert!(!names("use crate::cache::redis::Tier;", "redis::") && !names("credis::x", "redis::"));
 }

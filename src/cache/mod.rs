@@ -2,9 +2,13 @@
 //!
 //! The law: a cache holds copies. Losing one costs time, never an answer; each tier has a budget in bytes.
 
+pub mod codec;
 pub mod flight;
 pub mod ledger;
 pub mod memory;
+pub mod redis;
+mod tier;
+pub mod tiered;
 
 use std::time::Duration;
 
@@ -12,6 +16,8 @@ use bytes::Bytes;
 
 use crate::format::ImageFormat;
 use crate::variant::ContentHash;
+
+pub use self::tier::{CacheTier, Found, Resolve};
 
 /// The `[cache]` section, with `images.minimum_cache_ttl`.
 #[derive(Clone, Debug)]
@@ -72,6 +78,8 @@ impl Entry {
 pub enum CacheStatus {
     /// From memory.
     Memory,
+    /// From the tier that replicas share.
+    Redis,
     /// From a tier, past its freshness; a refresh is under way or has failed.
     Stale,
     /// Fetched or rendered for this request.
@@ -87,6 +95,7 @@ impl CacheStatus {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Memory => "memory",
+            Self::Redis => "redis",
             Self::Stale => "stale",
             Self::Miss => "miss",
             Self::Collapsed => "collapsed",
@@ -98,6 +107,7 @@ impl CacheStatus {
     pub const fn header(self) -> &'static str {
         match self {
             Self::Memory => "pixgate; hit; detail=memory",
+            Self::Redis => "pixgate; hit; detail=redis",
             Self::Stale => "pixgate; hit; detail=stale",
             Self::Miss => "pixgate; fwd=miss",
             Self::Collapsed => "pixgate; fwd=miss; collapsed",

@@ -120,16 +120,16 @@ fn health_is_a_2xx() {
         let (url, server) = answering(answer);
         assert_eq!(health::check(&url).is_ok(), healthy, "{answer:?}");
         let request = server.join().expect("the server ended");
-        assert!(request.starts_with("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:"), "{request}");
+        assert!(request.starts_with("GET /healthz HTTP/1.0\r\nHost: 127.0.0.1:"), "{request}");
     }
     // Bound and dropped: nothing listens there.
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
-    assert!(health::check(&health::url_of(free)).is_err());
+    assert!(health::check(&client::url_of(free, "/healthz")).is_err());
 }
 
 #[test]
 fn health_asks_loopback_when_the_service_listens_everywhere() {
-    let of = |listen: &str| health::url_of(listen.parse().expect("an address"));
+    let of = |listen: &str| client::url_of(listen.parse().expect("an address"), "/healthz");
     assert_eq!(of("0.0.0.0:8080"), "http://127.0.0.1:8080/healthz");
     assert_eq!(of("[::]:80"), "http://[::1]:80/healthz");
     assert_eq!(of("10.1.2.3:80"), "http://10.1.2.3:80/healthz");

@@ -29,6 +29,7 @@ pub(super) struct Draft {
     pub(super) config: Config,
     pub(super) admin_token_file: Option<PathBuf>,
     pub(super) next_manifest: Option<PathBuf>,
+    pub(super) redis_ca_file: Option<PathBuf>,
     /// As typed, because a compiled pattern does not tell which kind it was.
     pub(super) remote_patterns: Vec<Value>,
     pub(super) local_patterns: Option<Vec<Value>>,
@@ -52,7 +53,7 @@ pub(super) struct Key {
 impl Key {
     /// The key of this name.
     pub(super) fn find(name: &str) -> Option<&'static Self> {
-        KEYS.iter().find(|key| key.name == name)
+        KEYS.iter().copied().find(|key| key.name == name)
     }
 
     pub(super) fn section(&self) -> &'static str {

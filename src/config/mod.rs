@@ -16,7 +16,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::telemetry::Secret;
-use crate::{cache, http, imaging, source, telemetry};
+use crate::{cache, http, imaging, maintenance, source, telemetry};
 use keys::{Draft, KEYS};
 pub use next::{Import, import};
 pub use raw::Origin;
@@ -36,6 +36,10 @@ pub struct Config {
     pub schedule: imaging::schedule::Settings,
     /// Budgets and lifetimes of the caches.
     pub cache: cache::Settings,
+    /// The second tier.
+    pub redis: cache::redis::Settings,
+    /// Who is told of purges.
+    pub purge: maintenance::Settings,
     /// Logging.
     pub log: telemetry::Settings,
 }
@@ -152,14 +156,14 @@ pub struct Loaded {
 
 /// Gathers, reads and checks.
 ///
-/// Reads the TOML file, the manifest and the token file that the layers name, and nothing else.
+/// Reads the TOML file, the manifest, the token file and the certificates that the layers name, and nothing else.
 ///
 /// # Errors
 /// All problems at once.
 pub fn load(flags: &Flags, environment: &Environment) -> Result<Loaded, Problems> {
     let mut raw = Raw::gather(flags, environment);
     let mut draft = Draft::default();
-    for key in KEYS {
+    for key in KEYS.iter() {
         let Some(setting) = raw.get(key.name) else { continue };
         if let Err(message) = (key.put)(&mut draft, &setting.value) {
             let shown = if key.secret { "***".to_owned() } else { setting.value.to_string() };
@@ -178,6 +182,7 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<Loaded, Problems
 /// What no single value can tell.
 fn check(draft: &mut Draft, raw: &mut Raw) {
     admin_token(draft, raw);
+    redis_ca(draft, raw);
     let Draft { config, next_manifest, .. } = draft;
     let mut problems = Vec::new();
     let mut problem = |key: &str, value: Option<String>, message: &str| {
@@ -219,6 +224,24 @@ fn check(draft: &mut Draft, raw: &mut Raw) {
         config.schedule.decode_memory < config.imaging.limits.max_pixels.saturating_mul(4),
         "limits.decode_memory is less than 4 bytes for each of images.max_pixels: the largest pictures will be refused",
     );
+}
+
+/// The certificates that Redis is trusted by, from their file, where one is named.
+fn redis_ca(draft: &mut Draft, raw: &mut Raw) {
+    const KEY: &str = "redis.ca_file";
+    let Some(path) = &draft.redis_ca_file else { return };
+    let pem = match std::fs::read(path) {
+        Ok(pem) if String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") => Ok(pem),
+        Ok(_) => Err("holds no certificate in PEM form".to_owned()),
+        Err(error) => Err(format!("cannot be read: {error}")),
+    };
+    match pem {
+        Ok(pem) => draft.config.redis.ca_pem = Some(pem),
+        Err(message) => {
+            let value = Some(format!("{:?}", path.display().to_string()));
+            raw.problems.push(Problem::new(KEY, value, message, &raw.origin(KEY)));
+        }
+    }
 }
 
 /// The token from its file, where one is named.

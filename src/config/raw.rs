@@ -14,6 +14,9 @@ use toml::de::{DeTable, DeValue};
 use super::keys::{KEYS, Key, Kind};
 use super::{Environment, Flags, Problem, next};
 
+/// Variables that are usual elsewhere, and what they are here.
+const COMMON: [(&str, &str); 2] = [("REDIS_URL", "redis.url"), ("CACHE_TTL", "redis.ttl")];
+
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -122,6 +125,16 @@ impl Raw {
     }
 
     fn read_environment(&mut self, environment: &Environment) {
+        self.read_own(environment);
+        // Below our own names: other programs on the machine may mean theirs by these.
+        for (variable, name) in COMMON {
+            if let (Some(text), Some(key)) = (environment.0.get(variable), Key::find(name)) {
+                self.keep_text(key, text, Origin::Environment(variable.into()));
+            }
+        }
+    }
+
+    fn read_own(&mut self, environment: &Environment) {
         for (variable, text) in &environment.0 {
             let Some(rest) = variable.strip_prefix("PIXGATE_") else { continue };
             if not_ours(rest) {
@@ -277,7 +290,7 @@ fn unknown(name: &str, origin: &Origin) -> Problem {
 /// Sections of the contract whose engines this version does not have yet.
 fn later(name: &str) -> Option<String> {
     let lower = name.to_ascii_lowercase();
-    let section = ["redis", "metadata"].into_iter().find(|section| lower.starts_with(section))?;
+    let section = ["metadata"].into_iter().find(|section| lower.starts_with(section))?;
     Some(format!(": this version has no [{section}] section"))
 }
 

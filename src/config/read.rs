@@ -15,6 +15,7 @@ use toml::{Table, Value};
 use url::{Host, Url};
 
 use crate::format::ImageFormat;
+use crate::http::TagField;
 use crate::source::{Glob, LocalPattern, RemotePattern};
 use crate::telemetry::Secret;
 
@@ -113,6 +114,21 @@ pub(super) fn origin(value: &Value) -> Result<Option<Url>, String> {
     url.map(Some).ok_or_else(|| {
         "must be an http or https origin without path, query or user, such as \"http://web:3000\"".to_owned()
     })
+}
+
+/// An http(s) URL without user; the empty text means: not set.
+pub(super) fn webhook(value: &Value) -> Result<Option<Url>, String> {
+    let Some(text) = optional(value)? else { return Ok(None) };
+    let url = Url::parse(&text).ok().filter(|url| {
+        matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none()
+    });
+    url.map(Some).ok_or_else(|| "must be an http or https URL without user; its token has a key of its own".to_owned())
+}
+
+pub(super) fn tag_field(text: &str) -> Result<TagField, String> {
+    let named = TagField::ALL.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+    let names = TagField::ALL.map(|(name, _)| name).join(" or ");
+    named.map(|(_, field)| field).ok_or_else(|| format!("{text:?} is no such field; it must be {names}"))
 }
 
 pub(super) fn log_filter(value: &Value) -> Result<String, String> {

@@ -29,7 +29,7 @@ impl Import {
             document.line(&format!("# Note: {note}."));
         }
         // In the order of the table of keys, so that a section is opened once.
-        for key in KEYS {
+        for key in KEYS.iter() {
             if let Some((name, value)) = self.values.iter().find(|(name, _)| *name == key.name) {
                 document.row(name, Some(value), None);
                 if *name == "sources.local_patterns" {

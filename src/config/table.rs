@@ -3,12 +3,18 @@
 //! Defaults are those of the rooms' own settings and not here; limits of a single value are here, what spans keys is in
 //! `config`. The law: no key without a row, and `pixgate.example.toml` has every one of them.
 
+mod purge;
+mod redis;
+
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use toml::Value;
 
+use self::purge::KEYS as PURGE;
+use self::redis::KEYS as REDIS;
 use super::keys::{Key, Kind, Put, Show};
 use super::read::{self, Shown};
 use crate::format::ImageFormat;
@@ -36,7 +42,10 @@ const EDGES: RangeInclusive<u32> = 1..=10_000;
 const TERABYTE: u64 = 1_000_000_000_000;
 
 /// All keys, by section.
-pub(super) const KEYS: &[Key] = &[
+pub(super) static KEYS: LazyLock<Vec<&'static Key>> =
+    LazyLock::new(|| ROOMS.iter().chain(REDIS).chain(PURGE).collect());
+
+const ROOMS: &[Key] = &[
     key(
         "server.listen",
         Kind::Text,

@@ -9,6 +9,7 @@ use super::*;
 use crate::format::ImageFormat;
 
 mod bounds;
+mod redis;
 
 /// A folder that is gone when the test is.
 struct Folder(PathBuf);
@@ -124,8 +125,8 @@ fn every_key_is_read_from_the_environment_and_from_flags() {
             count += 1;
         }
     }
-    // The file of the token and the manifest are read by tests of their own: here they would win over other keys.
-    assert_eq!(count + 2, KEYS.len(), "config/every-key.toml has every key");
+    // The files of the token, the certificates and the manifest are read by tests of their own.
+    assert_eq!(count + 3, KEYS.len(), "config/every-key.toml has every key");
     let config = |loaded: Result<Loaded, Problems>| format!("{:?}", loaded.expect("a good configuration").config);
     let empty = Flags { config: flags.config.clone(), ..Flags::default() };
     assert_eq!(config(load(&empty, &environment)), config(Ok(from_file.clone())));
@@ -165,7 +166,8 @@ fn all_problems_are_reported_at_once_with_their_origins() {
     let environment = Environment::from([
         ("PIXGATE_IMAGES_SANP", "true"),
         ("PIXGATE_LIMITS_QUEUE", "many"),
-        ("PIXGATE_REDIS_URL", "redis://x"),
+        ("PIXGATE_REDIS_URL", "redis://user:hunter2@x:y"),
+        ("PIXGATE_METADATA_URL", "sqlite:x"),
         ("PIXGATE_SERVICE_PORT_HTTP", "80"),
         ("PIXGATE_PORT", "tcp://10.0.0.1:80"),
         ("PIXGATE_PORT_80_TCP_ADDR", "10.0.0.1"),
@@ -174,7 +176,8 @@ fn all_problems_are_reported_at_once_with_their_origins() {
     let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
     let expected: &[(&str, &str)] = &[
         ("PIXGATE_IMAGES_SANP", "did you mean PIXGATE_IMAGES_SNAP?"),
-        ("PIXGATE_REDIS_URL", "this version has no [redis] section"),
+        ("redis.url = \"redis://***@x:y\"", "redis-cluster://host:port"),
+        ("PIXGATE_METADATA_URL", "this version has no [metadata] section"),
         ("limits.queue", "whole number (environment PIXGATE_LIMITS_QUEUE)"),
         ("images.qualitys", "did you mean images.qualities?"),
         ("metadata.url", "this version has no [metadata] section"),

@@ -26,7 +26,7 @@ const PLAYGROUND: &str = include_str!("playground.html");
 const PLAYGROUND_CSP: &str = "default-src 'none'; img-src * data: blob:; connect-src *; style-src 'unsafe-inline'; \
                               script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-fn answer(
+pub(super) fn answer(
     route: &'static str,
     status: StatusCode,
     content_type: &'static str,
@@ -44,14 +44,22 @@ pub(super) async fn health() -> HttpResponse {
     answer("/healthz", StatusCode::OK, "application/json", r#"{"status":"ok"}"#)
 }
 
-/// `GET /readyz`: it can serve. 503 once it drains, so that no new work is sent here.
+/// `GET /readyz`: it can serve, with or without what it can do without. 503 once it drains, so that no new work is sent
+/// here.
 pub(super) async fn ready(state: web::Data<State>) -> HttpResponse {
+    let redis = state.optimizer.shared_is_up();
     let (status, word) = if state.draining.load(Ordering::Relaxed) {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
+    } else if redis == Some(false) {
+        (StatusCode::OK, "degraded")
     } else {
         (StatusCode::OK, "ready")
     };
-    let body = serde_json::json!({ "status": word, "dependencies": { "memory": "ok" } });
+    let mut dependencies = serde_json::json!({ "memory": "ok" });
+    if let Some(up) = redis {
+        dependencies["redis"] = if up { "ok" } else { "degraded" }.into();
+    }
+    let body = serde_json::json!({ "status": word, "dependencies": dependencies });
     answer("/readyz", status, "application/json", body.to_string())
 }
 

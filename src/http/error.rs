@@ -48,7 +48,7 @@ const NEXT_TYPE: &str = r#""url" parameter is valid but image type is not allowe
 const NEXT_INTERNAL: &str = "Internal Server Error";
 
 impl Problem {
-    fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { status, code, detail: detail.into(), retry_after: None, allow: None, reason: None, source: None }
     }
 

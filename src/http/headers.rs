@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use super::TagField;
 use crate::cache::CacheStatus;
-use crate::optimizer::RequestTimings;
+use crate::optimizer::{RequestTimings, tags_of};
 use crate::record::SourceRecord;
+use crate::source::SourceUrl;
 
 /// How long others may keep a response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,6 +92,19 @@ pub(super) fn add_common(headers: &mut HeaderMap) {
     }
 }
 
+/// The fields that name the tags by which a CDN can drop what was made of `source`.
+pub(super) fn tags(fields: &[TagField], source: &SourceUrl) -> Vec<(HeaderName, HeaderValue)> {
+    if fields.is_empty() {
+        return Vec::new();
+    }
+    let tags = tags_of(source);
+    let field = |field: &TagField| match field {
+        TagField::CacheTag => (HeaderName::from_static("cache-tag"), value(tags.join(","))),
+        TagField::SurrogateKey => (HeaderName::from_static("surrogate-key"), value(tags.join(" "))),
+    };
+    fields.iter().map(field).collect()
+}
+
 /// Whether the client has `etag` already and does not ask for a reload: then 304 says all.
 pub(super) fn is_known(request: &HeaderMap, etag: &str) -> bool {
     let mut tags = request.get_all(header::IF_NONE_MATCH).filter_map(|field| field.to_str().ok());
@@ -132,6 +147,7 @@ pub(super) fn server_timing(status: CacheStatus, timings: &RequestTimings) -> He
     if *timings == RequestTimings::default() {
         return HeaderValue::from_static(match status {
             CacheStatus::Memory => "cache;desc=memory",
+            CacheStatus::Redis => "cache;desc=redis",
             CacheStatus::Stale => "cache;desc=stale",
             CacheStatus::Miss => "cache;desc=miss",
             CacheStatus::Collapsed => "cache;desc=collapsed",

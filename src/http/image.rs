@@ -124,7 +124,7 @@ fn respond(
     } else {
         HttpResponse::with_body(StatusCode::OK, BoxBody::new(entry.bytes.clone()))
     };
-    let Fields { etag, disposition } = prepared.unwrap_or_else(|| fields(state, order, entry));
+    let Fields { etag, disposition, tags } = prepared.unwrap_or_else(|| fields(state, order, entry));
     let fields = response.headers_mut();
     fields.insert(header::ETAG, etag);
     fields.insert(header::CACHE_STATUS, HeaderValue::from_static(status.header()));
@@ -136,6 +136,7 @@ fn respond(
         fields.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     } else {
         headers::add_common(fields);
+        tags.into_iter().for_each(|(name, tags)| drop(fields.insert(name, tags)));
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(entry.format.mime()));
         fields.insert(header::CONTENT_DISPOSITION, disposition);
         fields.insert(HeaderName::from_static("server-timing"), headers::server_timing(*status, timings));
@@ -153,12 +154,13 @@ fn fields(state: &State, order: &Order, entry: &Entry) -> Fields {
         (Dialect::Next, "") => headers::nameless_disposition(attachment),
         (_, segment) => headers::content_disposition(segment, entry.format.as_str(), attachment),
     };
-    Fields { etag: headers::value(entry.etag.clone()), disposition }
+    let tags = headers::tags(&state.settings.tag_fields, &order.source);
+    Fields { etag: headers::value(entry.etag.clone()), disposition, tags }
 }
 
 const fn next_cache(status: CacheStatus) -> &'static str {
     match status {
-        CacheStatus::Memory => "HIT",
+        CacheStatus::Memory | CacheStatus::Redis => "HIT",
         CacheStatus::Stale => "STALE",
         CacheStatus::Miss | CacheStatus::Collapsed | CacheStatus::Bypass => "MISS",
     }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use moka::sync::Cache;
 
 use super::error::Dialect;
@@ -35,6 +35,8 @@ pub(super) struct Order {
 pub(super) struct Fields {
     pub(super) etag: HeaderValue,
     pub(super) disposition: HeaderValue,
+    /// Where purge tags are wanted.
+    pub(super) tags: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// An order that was served before.

@@ -10,6 +10,7 @@ mod headers;
 mod image;
 mod memo;
 mod placeholder;
+mod purge;
 pub mod query;
 mod reply;
 
@@ -30,6 +31,7 @@ pub use self::memo::Memo;
 use self::reply::Reply;
 pub use self::reply::observe;
 use crate::format::ImageFormat;
+use crate::maintenance::Maintenance;
 use crate::optimizer::Optimizer;
 use crate::source::SourcePolicy;
 use crate::telemetry::{Metrics, Secret};
@@ -40,6 +42,7 @@ const NEXT: &str = "/_next/image";
 const PLACEHOLDER: &str = "/placeholder";
 
 const READS: &str = "GET, HEAD";
+const POSTS: &str = "POST";
 const READS_AND_PREFLIGHT: &str = "GET, HEAD, OPTIONS";
 
 /// The `[server]` section, with what of `[images]` is about requests and headers.
@@ -59,6 +62,8 @@ pub struct Settings {
     pub sizes: query::Sizes,
     /// Formats offered in negotiation, in order of preference.
     pub formats: Vec<ImageFormat>,
+    /// Fields in which every picture names the tags it can be purged by: `Cache-Tag`, `Surrogate-Key`.
+    pub tag_fields: Vec<TagField>,
     /// Whether pictures are sent as downloads (`attachment`) instead of `inline`.
     pub content_disposition_attachment: bool,
 }
@@ -73,7 +78,30 @@ impl Default for Settings {
             shutdown_grace: Duration::from_secs(30),
             sizes: query::Sizes::default(),
             formats: vec![ImageFormat::Avif, ImageFormat::Webp],
+            tag_fields: Vec::new(),
             content_disposition_attachment: false,
+        }
+    }
+}
+
+/// A field that names purge tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagField {
+    /// Cloudflare, Akamai, Bunny: tags with commas between.
+    CacheTag,
+    /// Fastly, Varnish: tags with spaces between.
+    SurrogateKey,
+}
+
+impl TagField {
+    /// Both, with the names that they are configured by.
+    pub const ALL: [(&str, Self); 2] = [("Cache-Tag", Self::CacheTag), ("Surrogate-Key", Self::SurrogateKey)];
+
+    /// The field's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CacheTag => "Cache-Tag",
+            Self::SurrogateKey => "Surrogate-Key",
         }
     }
 }
@@ -91,6 +119,8 @@ pub struct Sample {
 pub struct State {
     /// The use case.
     pub optimizer: Arc<Optimizer>,
+    /// Purges.
+    pub maintenance: Arc<Maintenance>,
     /// Which sources are allowed.
     pub policy: Arc<SourcePolicy>,
     /// The process's metrics.
@@ -142,6 +172,7 @@ pub fn admin(state: &web::Data<State>) -> impl FnOnce(&mut ServiceConfig) + use<
             .service(reads("/", "/", problem, admin::playground))
             .service(reads("/playground.json", "/playground.json", problem, admin::playground_data))
             .service(reads("/metrics", "/metrics", problem, admin::metrics))
+            .service(posts("/purge", problem, purge::purge))
             .service(reads("/readyz", "/readyz", problem, admin::ready))
             .default_service(web::to(not_found));
         config
@@ -172,6 +203,17 @@ where
 {
     let preflight = web::method(Method::OPTIONS).to(move || async move { preflight(route) });
     resource(route, route, Dialect::Problem, READS_AND_PREFLIGHT, handler).route(preflight)
+}
+
+/// A resource that takes POST, and answers 405 to everything else.
+fn posts<F, Args>(route: &'static str, dialect: Dialect, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let refuse = move || async move { Problem::method_not_allowed(POSTS).respond(dialect, route) };
+    web::resource(route).route(web::post().to(handler)).default_service(web::to(refuse))
 }
 
 fn resource<F, Args>(path: &str, route: &'static str, dialect: Dialect, allow: &'static str, handler: F) -> Resource

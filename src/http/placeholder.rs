@@ -69,7 +69,11 @@ async fn serve(request: &HttpRequest, state: &State) -> Result<HttpResponse, Pro
     let known = known.map_err(|error| Problem::failed(&error, &source, dialect))?;
     // A path stays a path, so that the page's own loader can resolve it again.
     let src = if source.is_local() { url } else { source.as_str() };
-    Ok(respond(request, &known, form.unwrap_or(Form::Json), src, SystemTime::now()))
+    let mut response = respond(request, &known, form.unwrap_or(Form::Json), src, SystemTime::now());
+    for (name, tags) in headers::tags(&state.settings.tag_fields, &source) {
+        response.headers_mut().insert(name, tags);
+    }
+    Ok(response)
 }
 
 fn respond(request: &HttpRequest, known: &Known, form: Form, src: &str, now: SystemTime) -> HttpResponse {

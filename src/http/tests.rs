@@ -12,10 +12,13 @@ use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use bytes::Bytes;
 
 use super::*;
+use crate::cache::ledger::Ledger;
 use crate::cache::memory::Memory;
+use crate::cache::tiered::Tiered;
 use crate::cache::{self, Entry};
 use crate::format::Negotiated;
 use crate::imaging::{self, schedule};
+use crate::maintenance;
 use crate::optimizer::Parts;
 use crate::record::{Lifetime, PlaceholderSet, SourceRecord, Validators};
 use crate::source::{self, Fetcher};
@@ -51,6 +54,7 @@ fn record(age: Duration) -> SourceRecord {
         lifetime: Lifetime {
             checked_at: SystemTime::now() - age,
             ttl: HOUR,
+            early: Duration::ZERO,
             stale_while_revalidate: 48 * HOUR,
             stale_if_error: 48 * HOUR,
         },
@@ -81,18 +85,30 @@ fn state_with(settings: Settings, age: Duration) -> web::Data<State> {
         memory.put_variant(key, Arc::new(Entry::new(Bytes::from_static(bytes), format, 640, 320)));
     }
     memory.put_record(policy.admit(PHOTO).unwrap().key(), Arc::new(record));
+    let runtime = tokio::runtime::Handle::current();
+    let ledger = Arc::new(Ledger::default());
+    let maintenance = Maintenance::start(maintenance::Parts {
+        policy: Arc::clone(&policy),
+        ledger: Arc::clone(&ledger),
+        shared: None,
+        hearing: Arc::default(),
+        webhook: None,
+        metrics: Arc::clone(&metrics),
+        runtime: runtime.clone(),
+    });
     let optimizer = Optimizer::new(Parts {
         fetcher: Fetcher::new(Arc::clone(&policy), &sources, Arc::clone(&metrics)).unwrap(),
         scheduler: schedule::Scheduler::new(&schedule::Settings::default(), Arc::clone(&metrics)).unwrap(),
-        memory,
-        ledger: Arc::default(),
+        tiers: Tiered::new(memory, None, Arc::default(), runtime.clone()),
+        ledger,
         settings: cache,
         imaging: imaging::Settings::default(),
         metrics: Arc::clone(&metrics),
-        runtime: tokio::runtime::Handle::current(),
+        runtime,
     });
     web::Data::new(State {
         optimizer: Arc::new(optimizer),
+        maintenance,
         policy,
         metrics,
         settings: Arc::new(settings),

@@ -16,6 +16,11 @@ use crate::record::{Freshness, Lifetime, SourceKey, SourceRecord};
 use crate::source::{Caching, Download, Fetched, SourceUrl};
 use crate::variant::ContentHash;
 
+/// The part of its lifetime by which a source may be refreshed early.
+const SPREAD: f64 = 0.1;
+/// Shorter lifetimes are kept to the second.
+const SPREAD_FROM: Duration = Duration::from_secs(60);
+
 /// A source as far as it is needed.
 #[derive(Clone, Debug)]
 pub(super) struct Loaded {
@@ -52,7 +57,7 @@ pub(super) fn named(source: &SourceUrl) -> Named<'_> {
 impl Optimizer {
     /// The record in memory and how usable it is, by its lifetime and by what was purged.
     pub(super) fn known(&self, source: &SourceUrl, now: SystemTime) -> Option<(Arc<SourceRecord>, Freshness)> {
-        let record = self.memory.record(&source.key())?;
+        let record = self.tiers.memory.record(&source.key())?;
         let freshness = self.usable(source, &record, now)?;
         Some((record, freshness))
     }
@@ -109,7 +114,7 @@ impl Optimizer {
     }
 
     fn bytes_of(&self, key: &SourceKey, record: &SourceRecord) -> Option<Bytes> {
-        self.memory.source(key).filter(|source| source.content == record.content).map(|source| source.bytes)
+        self.tiers.memory.source(key).filter(|source| source.content == record.content).map(|source| source.bytes)
     }
 
     /// The flight itself.
@@ -126,7 +131,22 @@ impl Optimizer {
                 return Ok(Loaded { record: Arc::clone(record), bytes, fetch: None, stale: false });
             }
         }
-        let prior = prior.map(|(record, _)| record);
+        let mut prior = prior.map(|(record, _)| record);
+        if need == Need::Record {
+            // Another replica may have asked the origin already, or know what to ask it with.
+            let now = SystemTime::now();
+            let usable = |record: &SourceRecord| self.usable(&source, record, now).is_some();
+            if let Some(record) = self.tiers.record_shared(key, usable).await {
+                if self.usable(&source, &record, now) == Some(Freshness::Fresh) {
+                    let bytes = self.bytes_of(&key, &record);
+                    return Ok(Loaded { record, bytes, fetch: None, stale: false });
+                }
+                let older = |known: &Arc<SourceRecord>| known.lifetime.checked_at < record.lifetime.checked_at;
+                if prior.as_ref().is_none_or(older) {
+                    prior = Some(record);
+                }
+            }
+        }
         match self.ask_origin(&source, prior.as_ref(), need, epoch).await {
             Ok(loaded) => {
                 self.failures.invalidate(&key);
@@ -204,7 +224,7 @@ impl Optimizer {
         let storable = record.storable;
         let record = self.keep_record(source, record);
         if storable {
-            self.memory.put_source(source.key(), SourceBytes { content, bytes: bytes.clone() });
+            self.tiers.memory.put_source(source.key(), SourceBytes { content, bytes: bytes.clone() });
         }
         Ok((record, bytes))
     }
@@ -213,17 +233,19 @@ impl Optimizer {
     pub(super) fn keep_record(&self, source: &SourceUrl, record: SourceRecord) -> Arc<SourceRecord> {
         let record = Arc::new(record);
         if !record.storable {
-            self.memory.forget(&source.key());
+            self.tiers.forget(source.key());
         } else if self.ledger.judge(named(source), record.epoch) == Verdict::Valid {
-            self.memory.put_record(source.key(), Arc::clone(&record));
+            self.tiers.put_record(source.key(), &record);
         }
         record
     }
 
     fn lifetime(&self, caching: &Caching) -> Lifetime {
+        let ttl = caching.max_age.unwrap_or_default().max(self.settings.minimum_ttl);
         Lifetime {
             checked_at: SystemTime::now(),
-            ttl: caching.max_age.unwrap_or_default().max(self.settings.minimum_ttl),
+            ttl,
+            early: if ttl < SPREAD_FROM { Duration::ZERO } else { ttl.mul_f64(fastrand::f64() * SPREAD) },
             stale_while_revalidate: self.settings.stale_while_revalidate,
             stale_if_error: self.settings.stale_if_error,
         }
@@ -242,7 +264,7 @@ impl Optimizer {
         let error = Arc::new(error);
         self.failures.insert(key, Failure { error: Arc::clone(&error), epoch });
         if error.is_gone() {
-            self.memory.forget(&key);
+            self.tiers.forget(key);
             return Err(error);
         }
         let usable = |record: &Arc<SourceRecord>| record.lifetime.at(SystemTime::now()) != Freshness::Dead;
@@ -259,7 +281,7 @@ impl Optimizer {
     /// Remembers that these bytes cannot be drawn, so that the next width of the page does not try again at once.
     pub(super) fn remember_failure(&self, key: SourceKey, record: &SourceRecord, error: &Arc<Error>) {
         if error.is_lasting() {
-            self.memory.forget(&key);
+            self.tiers.forget(key);
             self.failures.insert(key, Failure { error: Arc::clone(error), epoch: record.epoch });
         }
     }

@@ -10,6 +10,7 @@ pub mod fetcher;
 pub mod guard;
 pub mod pattern;
 mod policy;
+pub mod webhook;
 
 use std::fmt;
 use std::sync::Arc;

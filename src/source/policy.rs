@@ -13,6 +13,7 @@ use url::{Host, Url};
 
 use super::guard::AddressGuard;
 use super::{LocalPattern, RemotePattern, Settings, SourceUrl};
+use crate::record::SourceKey;
 use crate::source::pattern::Glob;
 
 /// The longest source text, in UTF-16 units as JavaScript counts.
@@ -101,6 +102,50 @@ impl SourcePolicy {
             return Err(Refusal::Invalid("a path that leaves its origin"));
         }
         self.admit_local(url)
+    }
+
+    /// The key of a source, be it allowed (still) or not: for taking it out.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] when it is no URL and no path on `base_url`.
+    pub fn key_of(&self, text: &str) -> Result<SourceKey, Refusal> {
+        Ok(SourceKey::of_normalised(self.resolved(text)?.as_str()))
+    }
+
+    /// A URL or the beginning of one as it stands in normalised URLs.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] when it is no URL and no path on `base_url`.
+    pub fn normalised(&self, text: &str) -> Result<String, Refusal> {
+        self.resolved(text).map(String::from)
+    }
+
+    /// A host as it stands in normalised URLs.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] when it is none.
+    pub fn normalised_host(text: &str) -> Result<String, Refusal> {
+        let bare = !text.is_empty() && !text.contains(['/', '@', '?', '#', '\\']);
+        let url = bare.then(|| Url::parse(&format!("http://{text}/")).ok()).flatten();
+        let host = url.filter(|url| url.port().is_none()).and_then(|url| url.host_str().map(str::to_owned));
+        host.ok_or(Refusal::Invalid("not a host name without port"))
+    }
+
+    fn resolved(&self, text: &str) -> Result<Url, Refusal> {
+        check_length(text)?;
+        check_characters(text)?;
+        let mut url = if text.starts_with('/') {
+            let base = self.base.as_ref().ok_or(Refusal::Invalid("a path needs a base_url"))?;
+            base.join(text).map_err(|_| Refusal::Invalid("not a path"))?
+        } else {
+            Url::parse(text).map_err(|_| Refusal::Invalid("not an absolute URL"))?
+        };
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(Refusal::Invalid("neither http nor https"));
+        }
+        refuse_userinfo(&url)?;
+        url.set_fragment(None);
+        Ok(url)
     }
 
     /// Judges the target of a redirect by the whole policy. A local source may be redirected on its own origin, where

@@ -6,16 +6,17 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Geometry, Output, Quality, Rgb, Transform};
-use crate::format::ImageFormat;
+use super::{Fit, FormatWish, Geometry, Output, Quality, Rgb, Transform, Wish};
+use crate::format::{ImageFormat, Negotiated};
 
 /// Part of every [`VariantKey`]: raised when the pipeline draws differently, so that old entries are not found again.
 pub const PIPELINE_VERSION: u32 = 1;
 
 /// SHA-256 of a source's or an output's bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ContentHash([u8; 32]);
 
 impl ContentHash {
@@ -50,11 +51,67 @@ impl VariantKey {
         hasher.update(transform.canonical());
         Self(hasher.finalize().into())
     }
+
+    /// The key with this hash, as another machine stored it.
+    pub const fn from_bytes(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
+
+    /// The hash.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 impl fmt::Debug for VariantKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+/// A number for each format that stays the same when formats are added; none is 0 or 1.
+const fn tag(format: ImageFormat) -> u8 {
+    match format {
+        ImageFormat::Avif => 2,
+        ImageFormat::Webp => 3,
+        ImageFormat::Jpeg => 4,
+        ImageFormat::Png => 5,
+        ImageFormat::Gif => 6,
+        ImageFormat::Bmp => 7,
+        ImageFormat::Tiff => 8,
+        ImageFormat::Ico => 9,
+        ImageFormat::Svg => 10,
+    }
+}
+
+impl Wish {
+    /// Twenty-four bytes, one fixed place for each field: no two wishes share them.
+    pub(crate) fn canonical(&self) -> [u8; 24] {
+        let (kind, format, webp) = match self.format {
+            FormatWish::Exactly(format) => (0, tag(format), false),
+            FormatWish::Negotiated(Negotiated { preferred, webp }) => (1, preferred.map_or(0, tag), webp),
+        };
+        let fit = match self.fit {
+            Fit::Inside => 0,
+            Fit::Cover => 1,
+            Fit::Contain => 2,
+            Fit::Fill => 3,
+        };
+        let present = |there: bool, bit: u8| u8::from(there) << bit;
+        let mut bytes = [0; 24];
+        bytes[0] = kind;
+        bytes[1] = format;
+        bytes[2] = u8::from(webp);
+        bytes[3] = fit;
+        bytes[4] = self.quality.get();
+        bytes[5] = present(self.width.is_some(), 0)
+            | present(self.height.is_some(), 1)
+            | present(self.background.is_some(), 2);
+        bytes[6..9].copy_from_slice(&self.background.map_or([0; 3], |Rgb(rgb)| rgb));
+        bytes[12..16].copy_from_slice(&self.width.unwrap_or(0).to_be_bytes());
+        bytes[16..20].copy_from_slice(&self.height.unwrap_or(0).to_be_bytes());
+        bytes[20..24].copy_from_slice(&self.cap.to_be_bytes());
+        bytes
     }
 }
 
@@ -64,15 +121,7 @@ impl Transform {
         let output = match self.output {
             Output::Original => 0,
             Output::AnimatedWebp => 1,
-            Output::Still(ImageFormat::Avif) => 2,
-            Output::Still(ImageFormat::Webp) => 3,
-            Output::Still(ImageFormat::Jpeg) => 4,
-            Output::Still(ImageFormat::Png) => 5,
-            Output::Still(ImageFormat::Gif) => 6,
-            Output::Still(ImageFormat::Bmp) => 7,
-            Output::Still(ImageFormat::Tiff) => 8,
-            Output::Still(ImageFormat::Ico) => 9,
-            Output::Still(ImageFormat::Svg) => 10,
+            Output::Still(format) => tag(format),
         };
         let geometry = match self.geometry {
             Geometry::Scale { .. } => 0,

@@ -26,4 +26,6 @@ mod origin_tests;
 mod parameters;
 mod placeholder;
 mod privacy;
+mod purge;
+mod replicas;
 mod signature;

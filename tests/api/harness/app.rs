@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::client::{Response, enc, request};
+use super::redis::RedisServer;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_pixgate");
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -117,9 +118,15 @@ impl Setup {
         command
     }
 
-    /// Starts the service and waits until it has printed where it listens.
-    pub(crate) async fn start(self) -> App {
+    /// Starts the service and waits until it has printed where it listens. Where the environment asks for it
+    /// (`PIXGATE_TEST_REDIS`), a service that names no Redis gets one of its own: the same suite over both tiers.
+    pub(crate) async fn start(mut self) -> App {
         let dir = TempDir::new();
+        let with_redis = std::env::var_os("PIXGATE_TEST_REDIS").is_some() && !self.values.contains_key("redis.url");
+        let redis = with_redis.then(RedisServer::start);
+        if let Some(redis) = &redis {
+            self = self.text("redis.url", &redis.url());
+        }
         let mut child = self.command(&dir).spawn().expect("the service starts");
         let log = Arc::new(Mutex::new(String::new()));
         let mut stderr = child.stderr.take().expect("stderr is piped");
@@ -147,7 +154,11 @@ impl Setup {
             }
         });
         match tokio::time::timeout(PATIENCE, bound).await {
-            Ok(Ok((public, admin))) => App { child, public, admin, log, _dir: dir },
+            Ok(Ok((public, admin))) => {
+                let app = App { child, public, admin, log, redis, _dir: dir };
+                app.until_connected().await;
+                app
+            }
             missed => {
                 let _gone_already = child.kill();
                 panic!("the service did not come up ({missed:?}); its log:\n{}", log.lock().expect("log"));
@@ -190,10 +201,20 @@ pub(crate) struct App {
     pub(crate) public: SocketAddr,
     pub(crate) admin: SocketAddr,
     log: Arc<Mutex<String>>,
+    redis: Option<RedisServer>,
     _dir: TempDir,
 }
 
 impl App {
+    /// Waits until the service uses the Redis that the harness gave it.
+    async fn until_connected(&self) {
+        let started = Instant::now();
+        while self.redis.is_some() && self.get("/readyz").await.json()["dependencies"]["redis"] != "ok" {
+            assert!(started.elapsed() < PATIENCE, "Redis is not found; the log:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     pub(crate) async fn get(&self, target: &str) -> Response {
         self.get_with(target, &[]).await
     }

@@ -4,8 +4,12 @@
 
 pub(crate) mod app;
 pub(crate) mod client;
+pub(crate) mod cut;
 pub(crate) mod origin;
 pub(crate) mod pictures;
+#[expect(dead_code, reason = "this suite needs a part of it")]
+#[path = "../../support/redis.rs"]
+pub(crate) mod redis;
 
 /// The stable problem codes of `/image` and `/placeholder` (RFC 9457 extension member `code`), in one place.
 pub(crate) mod code {

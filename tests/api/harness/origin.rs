@@ -145,6 +145,7 @@ pub(crate) struct Received {
     pub(crate) headers: Vec<(String, String)>,
     /// Whether it was answered 304.
     pub(crate) unchanged: bool,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Received {
@@ -256,7 +257,13 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect(),
         unchanged: false,
+        body: Vec::new(),
     };
+    let length = received.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    received.body = vec![0; length];
+    if stream.read_exact(&mut received.body).await.is_err() {
+        return;
+    }
     let reply = {
         let mut state = state.lock().expect("origin");
         let path = received.target.split('?').next().unwrap_or_default();

@@ -1,0 +1,85 @@
+//! `POST /purge` of the admin listener: a JSON document names what is purged, another tells what came of it.
+//!
+//! The law: nothing is purged by a request that a foreign page in the operator's browser could have sent: the document
+//! must be declared as JSON, and without a token the listener must be called by an address.
+
+use std::net::IpAddr;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+
+use super::State;
+use super::admin::answer;
+use super::error::{Dialect, Problem};
+use crate::maintenance::Target;
+
+const ROUTE: &str = "/purge";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    url: Option<String>,
+    prefix: Option<String>,
+    host: Option<String>,
+    all: Option<bool>,
+    #[serde(default)]
+    soft: bool,
+}
+
+/// `POST /purge`.
+pub(super) async fn purge(request: HttpRequest, body: web::Bytes, state: web::Data<State>) -> HttpResponse {
+    serve(&request, &body, &state).await.unwrap_or_else(|problem| problem.respond(Dialect::Problem, ROUTE))
+}
+
+async fn serve(request: &HttpRequest, body: &[u8], state: &State) -> Result<HttpResponse, Problem> {
+    let field = |name| request.headers().get(name).and_then(|field| field.to_str().ok()).unwrap_or_default();
+    if state.settings.admin_token.is_none() && !is_address(field(header::HOST)) {
+        let detail = "without server.admin_token this listener must be called by localhost or an IP address";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "host_not_allowed", detail));
+    }
+    let media_type = field(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case("application/json") {
+        let detail = "the document must be sent as Content-Type: application/json";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "json_expected", detail));
+    }
+    let invalid = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "purge_invalid", detail);
+    let document: Document = serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))?;
+    let target = match document {
+        Document { url: Some(url), prefix: None, host: None, all: None, .. } => Target::Url(url),
+        Document { url: None, prefix: Some(prefix), host: None, all: None, .. } => Target::Prefix(prefix),
+        Document { url: None, prefix: None, host: Some(host), all: None, .. } => Target::Host(host),
+        Document { url: None, prefix: None, host: None, all: Some(true), .. } => Target::All,
+        _ => return Err(invalid("exactly one of url, prefix, host and \"all\": true must be given".into())),
+    };
+    let report = state.maintenance.purge(&target, document.soft).await;
+    let report = report.map_err(|refusal| invalid(refusal.to_string()))?;
+    // Serialising fails for maps with odd keys and for writers; this has neither.
+    let text = serde_json::to_string(&report).unwrap_or_default();
+    Ok(answer(ROUTE, StatusCode::OK, "application/json", text))
+}
+
+/// Whether a `Host` field names this machine without asking a name server: pages of rebound names cannot.
+fn is_address(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_address;
+
+    #[test]
+    fn only_addresses_are_addresses() {
+        for host in ["127.0.0.1:8081", "[::1]:8081", "localhost", "LOCALHOST:1", "10.0.0.7"] {
+            assert!(is_address(host), "{host}");
+        }
+        for host in ["", "evil.example:8081", "localhost.evil.example", "127.0.0.1.evil.example", "[evil]:1"] {
+            assert!(!is_address(host), "{host}");
+        }
+    }
+}
