@@ -24,9 +24,10 @@ test: setup ## Run all tests (PIXGATE_CORPUS=DIR adds the wide sweep over DIR)
 lint: setup ## Formatting, clippy, licences, advisories and sources of dependencies
 	scripts/lint.sh
 
-bench: setup ## Measure memory hits against a bare actix handler that returns the same bytes
-	@scripts/packages.sh wrk
+bench: setup ## Measure memory hits against a bare actix handler that returns the same bytes, and what each tier costs
+	@scripts/packages.sh wrk redis-server
 	cargo bench --locked --bench bench_hit
+	cargo bench --locked --bench bench_tiers
 
 fuzz: setup ## Run every fuzz target for FUZZ_SECONDS (default 30) each
 	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh

@@ -33,6 +33,8 @@ use crate::telemetry::Metrics;
 const REQUEST_HEAD: Duration = Duration::from_secs(5);
 /// An idle kept-alive connection is closed after this; longer than the usual 60 s of load balancers, so that they close first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long a start waits for Redis, where there is one.
+const REDIS_FIRST: Duration = Duration::from_millis(500);
 /// Connections at once for each thread; further ones wait in the backlog.
 const CONNECTIONS: usize = 4_096;
 
@@ -94,6 +96,8 @@ impl App {
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
         tracing::info!(public = %public, admin = %admin, "serving");
+        // What replicas before us made lies in Redis; the first requests wait for it a moment rather than make it again.
+        state.maintenance.connected(REDIS_FIRST).await;
         let handles: Vec<_> = servers.iter().map(dev::Server::handle).collect();
         let all = futures_util::future::try_join_all(servers);
         tokio::pin!(all);

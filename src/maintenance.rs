@@ -5,15 +5,16 @@
 //! back.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, interval, sleep};
 use url::Url;
 
-use crate::cache::CacheTier as _;
 use crate::cache::ledger::{Ledger, Purge, Scope};
 use crate::cache::redis::{Notice, Rule, Tier};
 use crate::source::webhook::Webhook;
@@ -22,8 +23,12 @@ use crate::telemetry::{KindLabels, Label, Metrics, Secret};
 
 /// How long a purge waits for the replicas to have done it.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(2);
-/// Attempts to acknowledge one, spread over that time.
-const ACKNOWLEDGEMENTS: u32 = 20;
+/// Pause between attempts to acknowledge one.
+const ACKNOWLEDGE_AGAIN: Duration = Duration::from_millis(100);
+/// How often it is tried to hand on what Redis did not take.
+const RETRY: Duration = Duration::from_secs(1);
+/// Tries after which it is said that nothing can be heard of a Redis that answers.
+const UNHEARD: u32 = 10;
 /// Purges that may wait for Redis; beyond it, they become one of everything.
 const MAX_UNSENT: usize = 1_000;
 
@@ -105,67 +110,71 @@ impl Maintenance {
         let unsent = Mutex::default();
         let this = Arc::new(Self { policy, ledger, shared, hearing, webhook, metrics, runtime, unsent });
         if let Some(tier) = &this.shared {
-            let (tier, ear) = (Arc::clone(tier), Arc::downgrade(&this));
-            let mut notices = tier.notices();
-            this.runtime.spawn(async move {
-                let mut heard = Heard::default();
-                while let Some(notice) = notices.recv().await {
-                    let Some(this) = ear.upgrade() else { return };
-                    this.hear(&tier, notice, &mut heard).await;
-                }
-            });
+            let (acknowledged, newest) = watch::channel(0);
+            this.runtime.spawn(acknowledge(Arc::downgrade(tier), newest));
+            this.runtime.spawn(listen(Arc::downgrade(&this), tier.notices(), acknowledged));
         }
         this
     }
 
-    /// Purges, and waits until the replicas that listen have done it, but not longer than two seconds.
+    /// Waits until purges of other replicas are heard, which is when the shared tier can be used, but not longer than
+    /// `wait`; at once where there is none.
+    pub async fn connected(&self, wait: Duration) {
+        let deadline = Instant::now() + wait;
+        while self.shared.is_some() && !self.hearing.load(Ordering::Acquire) && Instant::now() < deadline {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Purges, and waits until the replicas that listen have done it, but not longer than two seconds. It is done to its
+    /// end also when the caller does not wait.
     ///
     /// # Errors
     /// When the target is no URL, prefix of one, or host.
-    pub async fn purge(&self, target: &Target, soft: bool) -> Result<Report, Refusal> {
+    pub async fn purge(self: &Arc<Self>, target: &Target, soft: bool) -> Result<Report, Refusal> {
         let scope = match target {
             Target::All => Scope::All,
             Target::Url(text) => Scope::Url(self.policy.key_of(text)?),
             Target::Prefix(text) => Scope::Prefix(self.policy.normalised(text)?),
             Target::Host(text) => Scope::Host(SourcePolicy::normalised_host(text)?),
         };
-        let purge = Purge { scope, soft };
+        let (this, purge) = (Arc::clone(self), Purge { scope, soft });
+        let done = self.runtime.spawn(async move { this.carry_out(&purge).await }).await;
+        // Lost only when the process ends.
+        done.map_err(|_| Refusal::Invalid("the service is stopping"))
+    }
+
+    async fn carry_out(&self, purge: &Purge) -> Report {
         let (replicas, acknowledged, shared) = match &self.shared {
             None => {
-                self.ledger.apply(&purge, self.ledger.next_epoch(SystemTime::now()));
+                self.ledger.apply(purge, self.ledger.next_epoch());
                 (1, 1, true)
             }
-            Some(tier) => self.share(tier, &purge).await,
+            Some(tier) => self.share(tier, purge).await,
         };
-        let kind = purge.scope.kind();
+        let (kind, soft, tags) = (purge.scope.kind(), purge.soft, purge.scope.tags());
         self.metrics.purges.get_or_create(&KindLabels { kind: Label(kind) }).inc();
-        let tags = purge.scope.tags();
         if let Some(webhook) = &self.webhook {
             let document = serde_json::json!({ "kind": kind, "soft": soft, "tags": &tags }).to_string();
             let webhook = Arc::clone(webhook);
             self.runtime.spawn(async move { webhook.tell(document).await });
         }
         tracing::info!(kind, soft, replicas, acknowledged, shared, "purged");
-        Ok(Report { kind, soft, tags, replicas, acknowledged, shared })
+        Report { kind, soft, tags, replicas, acknowledged, shared }
     }
 
-    async fn share(&self, tier: &Arc<Tier>, purge: &Purge) -> (usize, usize, bool) {
+    async fn share(&self, tier: &Tier, purge: &Purge) -> (usize, usize, bool) {
         match tier.ledger_append(written(purge), ACKNOWLEDGED_WITHIN).await {
             Ok(appended) => {
                 self.ledger.apply(purge, appended.epoch);
-                if let (Scope::Url(key), false) = (&purge.scope, purge.soft) {
-                    // Not needed for the purge, which is in force: the record would only lie there.
-                    let (tier, key) = (Arc::clone(tier), *key);
-                    self.runtime.spawn(async move { tier.forget(key).await });
-                }
                 (appended.replicas.max(1), appended.acknowledged.max(1), true)
             }
             Err(failure) => {
                 tracing::warn!(%failure, "a purge is in force here only, until Redis takes it");
-                self.ledger.apply(purge, self.ledger.next_epoch(SystemTime::now()));
-                let mut unsent = self.unsent.lock().unwrap_or_else(PoisonError::into_inner);
+                self.ledger.apply(purge, self.ledger.next_epoch());
+                let mut unsent = self.unsent();
                 if unsent.len() >= MAX_UNSENT {
-                    *unsent = vec![Purge { scope: Scope::All, soft: false }];
+                    *unsent = vec![everything()];
                 } else {
                     unsent.push(purge.clone());
                 }
@@ -174,30 +183,29 @@ impl Maintenance {
         }
     }
 
-    async fn hear(&self, tier: &Arc<Tier>, notice: Notice, heard: &mut Heard) {
+    fn hear(&self, notice: Notice, heard: &mut Heard) {
         match notice {
             Notice::Rule(rule) => {
                 self.apply(&rule);
                 heard.epoch = rule.epoch;
-                acknowledge(tier, rule.epoch).await;
             }
             Notice::Connected(ledger) => {
-                let everything = Purge { scope: Scope::All, soft: false };
-                if heard.ledger.as_ref().is_some_and(|known| *known != ledger.id) {
-                    // Another ledger: what was written into the lost one after it was last heard is unknown.
-                    self.ledger.apply(&everything, self.ledger.next_epoch(SystemTime::now()));
-                } else if ledger.floor > heard.epoch {
-                    // Rules up to there were taken out before they were heard here.
-                    self.ledger.apply(&everything, ledger.floor);
+                let another = heard.ledger.as_ref().is_some_and(|known| *known != ledger.id);
+                if another || ledger.floor > heard.epoch {
+                    // Rules up to there were taken out, or written into a ledger that was lost, before they were heard.
+                    self.ledger.apply(&everything(), ledger.floor);
                 }
                 ledger.rules.iter().for_each(|rule| self.apply(rule));
                 heard.epoch = ledger.rules.last().map_or(ledger.floor, |rule| rule.epoch);
                 heard.ledger = Some(ledger.id);
-                self.hearing.store(true, Ordering::Release);
-                acknowledge(tier, heard.epoch).await;
-                self.send_on(tier).await;
+                if !self.hearing.swap(true, Ordering::AcqRel) {
+                    tracing::info!("purges of other replicas are heard, Redis is used");
+                }
             }
-            Notice::Lost => self.hearing.store(false, Ordering::Release),
+            Notice::Lost => {
+                self.hearing.store(false, Ordering::Release);
+                tracing::warn!("purges of other replicas are not heard, so Redis is not used");
+            }
         }
     }
 
@@ -207,31 +215,73 @@ impl Maintenance {
             Err(error) => {
                 // Of a newer version, perhaps: it purges something, so everything is purged.
                 tracing::warn!(%error, epoch = rule.epoch, "a purge that cannot be read purges everything");
-                self.ledger.apply(&Purge { scope: Scope::All, soft: false }, rule.epoch);
+                self.ledger.apply(&everything(), rule.epoch);
             }
         }
     }
 
     /// Hands on what Redis did not take before; what it does not take now stays.
-    async fn send_on(&self, tier: &Arc<Tier>) {
-        let waiting = std::mem::take(&mut *self.unsent.lock().unwrap_or_else(PoisonError::into_inner));
+    async fn send_on(&self, tier: &Tier) {
+        let waiting = std::mem::take(&mut *self.unsent());
         for purge in waiting {
             // Nobody waits for this one to be done everywhere.
             match tier.ledger_append(written(&purge), Duration::ZERO).await {
                 Ok(appended) => self.ledger.apply(&purge, appended.epoch),
-                Err(_) => self.unsent.lock().unwrap_or_else(PoisonError::into_inner).push(purge),
+                Err(_) => self.unsent().push(purge),
+            }
+        }
+    }
+
+    fn unsent(&self) -> MutexGuard<'_, Vec<Purge>> {
+        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const fn everything() -> Purge {
+    Purge { scope: Scope::All, soft: false }
+}
+
+/// Hears of purges, and hands on what could not be told, until its service is gone.
+async fn listen(service: Weak<Maintenance>, mut notices: mpsc::Receiver<Notice>, acknowledged: watch::Sender<u64>) {
+    let mut heard = Heard::default();
+    let mut retries = interval(RETRY);
+    let mut unheard = 0_u32;
+    loop {
+        tokio::select! {
+            notice = notices.recv() => {
+                let (Some(notice), Some(this)) = (notice, service.upgrade()) else { return };
+                this.hear(notice, &mut heard);
+                acknowledged.send_replace(heard.epoch);
+            }
+            _ = retries.tick() => {
+                let Some(this) = service.upgrade() else { return };
+                let Some(tier) = this.shared.clone() else { return };
+                let hearing = this.hearing.load(Ordering::Acquire);
+                unheard = if hearing || !tier.is_up() { 0 } else { unheard.saturating_add(1) };
+                if unheard == UNHEARD {
+                    tracing::warn!("Redis answers but cannot be listened to (is SUBSCRIBE allowed?), so it is not used");
+                }
+                if hearing {
+                    this.send_on(&tier).await;
+                }
             }
         }
     }
 }
 
-/// Tells that a purge is done here. Whoever asked for it waits for that, so it is not left at one attempt.
-async fn acknowledge(tier: &Tier, epoch: u64) {
-    for _ in 0..ACKNOWLEDGEMENTS {
-        if tier.acknowledge(epoch).await {
-            return;
+/// Tells that purges are done here; whoever asked for one waits for that, so it is not left at one attempt. Only the
+/// newest is told: it stands for all before it.
+async fn acknowledge(tier: Weak<Tier>, mut newest: watch::Receiver<u64>) {
+    while newest.changed().await.is_ok() {
+        loop {
+            let epoch = *newest.borrow_and_update();
+            let Some(tier) = tier.upgrade() else { return };
+            if epoch == 0 || tier.acknowledge(epoch).await {
+                break;
+            }
+            drop(tier);
+            sleep(ACKNOWLEDGE_AGAIN).await;
         }
-        tokio::time::sleep(ACKNOWLEDGED_WITHIN / ACKNOWLEDGEMENTS).await;
     }
 }
 

@@ -59,8 +59,10 @@ pub struct Outcome {
     pub status: CacheStatus,
     /// Full lifetime of the source, as Next.js reports it.
     pub ttl: Duration,
-    /// What is left of that.
+    /// What is left of that; nothing for a stale one.
     pub remaining: Duration,
+    /// A soft purge has named its source since: nobody behind us is to keep this one.
+    pub superseded: bool,
     /// Where the time went; empty for a hit.
     pub timings: RequestTimings,
 }
@@ -198,10 +200,12 @@ impl Optimizer {
             _ => VariantKey::new(&record.content, &wish.resolve(&record.shape())),
         };
         let entry = self.tiers.memory.variant(&key)?;
+        let mut found = outcome(entry, key, record, status, RequestTimings::default(), now);
         if status == CacheStatus::Stale {
             self.refresh_behind(source);
+            found.superseded = self.is_superseded(source, &found.record);
         }
-        Some(outcome(entry, key, record, status, RequestTimings::default(), now))
+        Some(found)
     }
 
     /// The picture, fetched and drawn if it must be.
@@ -235,7 +239,10 @@ impl Optimizer {
             Turn::Found(outcome) => return Ok(outcome),
             Turn::Lead(lease) => lease,
         };
-        let answer = self.make(&source, &wish, key).await;
+        let mut answer = self.make(&source, &wish, key).await;
+        if let Ok(made @ Outcome { status: CacheStatus::Stale, .. }) = &mut answer {
+            made.superseded = self.is_superseded(&source, &made.record);
+        }
         if let Some(lease) = lease {
             self.release_behind(lease);
         }
@@ -307,7 +314,10 @@ fn outcome(
     timings: RequestTimings,
     now: SystemTime,
 ) -> Outcome {
-    let (ttl, remaining) = (record.lifetime.ttl, record.lifetime.remaining(now));
+    let (ttl, mut remaining) = (record.lifetime.ttl, record.lifetime.remaining(now));
+    if status == CacheStatus::Stale {
+        remaining = Duration::ZERO;
+    }
     let hint = Hint { content: record.content, key };
-    Outcome { entry, hint, record, status, ttl, remaining, timings }
+    Outcome { entry, hint, record, status, ttl, remaining, superseded: false, timings }
 }

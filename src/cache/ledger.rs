@@ -9,13 +9,12 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use crate::record::SourceKey;
 
-/// Rules held at once; beyond it they are merged into one that names everything.
+/// Rules held at once; beyond it the oldest are merged into one that names everything.
 pub const MAX_RULES: usize = 10_000;
 /// Prefixes held at once, because each is compared with; beyond it they become purges of their hosts.
 const MAX_PREFIXES: usize = 256;
@@ -154,6 +153,21 @@ impl Rules {
     }
 }
 
+impl Rules {
+    /// The oldest tenth becomes a purge of everything as old as they: it costs downloads, and serves nothing old.
+    fn merge_oldest(&mut self) {
+        let newest = |mark: &Mark| mark.hard.max(mark.soft);
+        let marks = self.hosts.values().chain(self.urls.values()).chain(self.prefixes.iter().map(|(_, mark)| mark));
+        let mut epochs: Vec<u64> = marks.map(newest).collect();
+        epochs.sort_unstable();
+        let Some(last) = epochs.get(MAX_RULES / 10).copied() else { return };
+        self.hosts.retain(|_, mark| newest(mark) > last);
+        self.urls.retain(|_, mark| newest(mark) > last);
+        self.prefixes.retain(|(_, mark)| newest(mark) > last);
+        self.all.raise(last, false);
+    }
+}
+
 /// The host of a URL's beginning, if it is all there.
 fn host_of(prefix: &str) -> Option<&str> {
     let (authority, _) = prefix.split_once("://")?.1.split_once('/')?;
@@ -178,11 +192,10 @@ impl Ledger {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// An epoch newer than all before: milliseconds since 1970, or one more than the last. So epochs of processes that
-    /// do not hear of each other are nearly in order too.
-    pub fn next_epoch(&self, now: SystemTime) -> u64 {
-        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis();
-        u64::try_from(now).unwrap_or(u64::MAX - 1).max(self.epoch() + 1)
+    /// An epoch newer than all that were heard of, for a purge that is in force here alone. No clock is asked: shared
+    /// epochs follow Redis's, and one of ours that ran ahead of it would make what is downloaded here immune to them.
+    pub fn next_epoch(&self) -> u64 {
+        self.epoch() + 1
     }
 
     /// Writes a purge down; from now on records that are older than `epoch` are judged by it.
@@ -205,9 +218,7 @@ impl Ledger {
             rules.widen_prefixes();
         }
         if rules.hosts.len() + rules.prefixes.len() + rules.urls.len() > MAX_RULES {
-            // Too many to keep apart: everything older is purged. It costs downloads, and serves nothing old.
-            let newest = epoch.max(self.epoch());
-            *rules = Rules { all: Mark { hard: newest, soft: 0 }, ..Rules::default() };
+            rules.merge_oldest();
         }
         // Told last, under the lock: whoever sees the new epoch finds the rule.
         self.epoch.fetch_max(epoch, Ordering::AcqRel);

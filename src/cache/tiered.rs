@@ -35,6 +35,11 @@ impl Tiered {
         self.shared.as_ref().filter(|tier| self.hearing.load(Ordering::Acquire) && tier.is_up())
     }
 
+    /// The shared tier, whether it can be used now or not.
+    pub fn connected(&self) -> Option<&Arc<redis::Tier>> {
+        self.shared.as_ref()
+    }
+
     /// Whether the shared tier can be used; `None` where there is none.
     pub fn shared_is_up(&self) -> Option<bool> {
         self.shared.as_ref().map(|_| self.shared().is_some())
@@ -76,10 +81,12 @@ impl Tiered {
         Some(entry)
     }
 
-    /// Puts a record into memory unless one that was checked later lies there.
+    /// Puts a record into memory unless a better one lies there: begun after a later purge, checked later, or with its
+    /// placeholder.
     fn adopt(&self, key: SourceKey, record: &Arc<SourceRecord>) {
-        let newer = |known: &Arc<SourceRecord>| known.lifetime.checked_at > record.lifetime.checked_at;
-        if !self.memory.record(&key).as_ref().is_some_and(newer) {
+        let rank = |record: &SourceRecord| (record.epoch, record.lifetime.checked_at, record.placeholder.is_some());
+        let better = |known: &Arc<SourceRecord>| rank(known) > rank(record);
+        if !self.memory.record(&key).as_ref().is_some_and(better) {
             self.memory.put_record(key, Arc::clone(record));
         }
     }

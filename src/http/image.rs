@@ -4,7 +4,7 @@
 //! checked; nothing of the origin's headers is passed on.
 
 use std::borrow::Cow;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
@@ -168,6 +168,7 @@ const fn next_cache(status: CacheStatus) -> &'static str {
 
 fn policy(state: &State, order: &Order, outcome: &Outcome) -> CachePolicy {
     match order.dialect {
+        _ if outcome.superseded => CachePolicy::MustRevalidate { max_age: Duration::ZERO },
         Dialect::Next if !outcome.record.storable => CachePolicy::PrivateNoStore,
         Dialect::Next if is_build_media(&state.settings.next_path, &order.source) => CachePolicy::Immutable,
         Dialect::Next => CachePolicy::MustRevalidate { max_age: outcome.ttl },

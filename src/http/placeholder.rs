@@ -3,7 +3,7 @@
 //! The JSON begins with the six keys of a Next.js static import, so that it can be handed to `<Image src={…}>` as it
 //! is; it may be kept as long as the picture itself.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
@@ -18,6 +18,7 @@ use super::headers::{self, CachePolicy};
 use super::query::{self, Pairs};
 use super::reply::Reply;
 use super::{PLACEHOLDER, State};
+use crate::cache::CacheStatus;
 use crate::optimizer::Known;
 use crate::variant::ContentHash;
 
@@ -92,7 +93,11 @@ fn respond(request: &HttpRequest, known: &Known, form: Form, src: &str, now: Sys
     if !unchanged {
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
     }
-    let policy = CachePolicy::of_source(&known.record, known.record.lifetime.remaining(now));
+    let remaining = match known.status {
+        CacheStatus::Stale => Duration::ZERO,
+        _ => known.record.lifetime.remaining(now),
+    };
+    let policy = CachePolicy::of_source(&known.record, remaining);
     Reply::cached(PLACEHOLDER, policy, known.status).on(response)
 }
 

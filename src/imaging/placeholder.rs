@@ -47,13 +47,50 @@ fn with_alpha(picture: &Picture) -> Vec<u8> {
     picture.pixels.chunks_exact(3).flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 255]).collect()
 }
 
-/// BlurHash has no alpha: transparency is shown over white, as it is in JPEG. The crate rounds each channel of the
-/// average colour up where the reference rounds to nearest, so that it may lie one code value (of 255) higher.
+/// BlurHash has no alpha: transparency is shown over white, as it is in JPEG.
 fn blurhash(thumbnail: &Picture) -> Result<String, Error> {
-    let (across, down) = components(thumbnail.width, thumbnail.height);
     let flat = with_alpha(&resize::flatten(thumbnail.clone(), Rgb::WHITE));
-    blurhash::encode(across, down, thumbnail.width, thumbnail.height, &flat)
-        .map_err(|error| Error::Encode(format!("blurhash: {error}")))
+    hash(components(thumbnail.width, thumbnail.height), (thumbnail.width, thumbnail.height), &flat)
+}
+
+/// The hash of opaque pixels, as the reference (woltapp/blurhash) has it.
+///
+/// The crate rounds each channel of the average colour up where the reference rounds to nearest; the average is the four
+/// digits behind the first two, so they are written again.
+fn hash((across, down): (u32, u32), (width, height): (u32, u32), rgba: &[u8]) -> Result<String, Error> {
+    const DIGITS: &[u8; 83] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#$%*+,-.:;=?@[]^_{|}~";
+    let mut hash = blurhash::encode(across, down, width, height, rgba)
+        .map_err(|error| Error::Encode(format!("blurhash: {error}")))?;
+    let [r, g, b] = average(rgba);
+    let mut value = u32::from_be_bytes([0, r, g, b]) as usize;
+    let mut digits = [b'0'; 4];
+    for digit in digits.iter_mut().rev() {
+        *digit = DIGITS[value % 83];
+        value /= 83;
+    }
+    hash.replace_range(2..6, &String::from_utf8_lossy(&digits));
+    Ok(hash)
+}
+
+/// The mean of opaque pixels in linear light, as sRGB, rounded to nearest.
+fn average(rgba: &[u8]) -> [u8; 3] {
+    let linear = |code: u8| match f64::from(code) / 255.0 {
+        code if code <= 0.04045 => code / 12.92,
+        code => ((code + 0.055) / 1.055).powf(2.4),
+    };
+    let mut counts = [[0_u32; 256]; 3];
+    for pixel in rgba.chunks_exact(4) {
+        counts.iter_mut().zip(pixel).for_each(|(counts, code)| counts[usize::from(*code)] += 1);
+    }
+    let pixels = (rgba.len() / 4).max(1) as f64;
+    counts.map(|counts| {
+        let sum: f64 = counts.iter().zip(0_u8..=255).map(|(count, code)| f64::from(*count) * linear(code)).sum();
+        let code = match sum / pixels {
+            mean if mean <= 0.003_130_8 => mean * 12.92,
+            mean => 1.055 * mean.powf(1.0 / 2.4) - 0.055,
+        };
+        (code * 255.0 + 0.5) as u8
+    })
 }
 
 /// BlurHash components across and down: twelve or so, spread by shape; never more than there are pixels.

@@ -96,7 +96,9 @@ impl Optimizer {
         }
         // A refresh may have put a newer record meanwhile; only one of the same bytes gets this placeholder.
         let latest = self.known(source, SystemTime::now()).map(|(latest, _)| latest);
-        let latest = latest.filter(|latest| latest.content == record.content);
+        if latest.as_ref().is_some_and(|latest| latest.content != record.content) {
+            return record;
+        }
         let latest = latest.as_deref().unwrap_or(&record).clone();
         self.keep_record(source, SourceRecord { placeholder: Some(Arc::clone(placeholder)), ..latest })
     }

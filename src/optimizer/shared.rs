@@ -40,9 +40,10 @@ impl Optimizer {
             return Turn::Found(found);
         }
         let Some(tier) = self.tiers.shared().cloned() else { return Turn::Lead(None) };
-        let work = key.since(self.ledger.newest(named(source)));
+        let work = key.since(recent(self.ledger.newest(named(source)), SystemTime::now()));
         let started = Instant::now();
         let deadline = started + PATIENCE;
+        let mut waited = false;
         loop {
             match tier.lease(&work, LEASE).await {
                 Lease::Unavailable => return Turn::Lead(None),
@@ -53,7 +54,10 @@ impl Optimizer {
                         None => Turn::Lead(Some(lease)),
                     };
                 }
+                // Its holder left nothing, because it failed or may not: whoever waited once does it for itself.
+                Lease::Held if waited => return Turn::Lead(None),
                 Lease::Held => {
+                    waited = true;
                     let released = released(&tier, &work, deadline).await;
                     self.metrics.lease_wait_seconds.observe(started.elapsed().as_secs_f64());
                     if !released {
@@ -82,18 +86,28 @@ impl Optimizer {
             }
             Freshness::Expired | Freshness::Dead => return None,
         };
-        Some(outcome(entry, resolve(&record), record, status, RequestTimings::default(), now))
+        let superseded = status == CacheStatus::Stale && self.is_superseded(source, &record);
+        let found = outcome(entry, resolve(&record), record, status, RequestTimings::default(), now);
+        Some(Outcome { superseded, ..found })
     }
 
     /// Gives a lease back once what was made under it can be found.
     pub(super) fn release_behind(&self, lease: LeaseGuard) {
-        let Some(tier) = self.tiers.shared().cloned() else { return };
+        let Some(tier) = self.tiers.connected().cloned() else { return };
         self.runtime.spawn(async move {
             // Past the limit the others make it themselves, which is what they would do without us too.
             let _settled = timeout(SETTLE, tier.settled()).await;
             lease.release().await;
         });
     }
+}
+
+/// A purge as far as work that began before it can still be under way. Replicas that were cut off from each other may know
+/// different ones of long ago, and have to agree on the name of their work all the same.
+fn recent(purge: u64, now: SystemTime) -> u64 {
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+    let ago = now.saturating_sub(u128::from(purge));
+    if ago < 2 * PATIENCE.as_millis() { purge } else { 0 }
 }
 
 /// By work that another request had begun.

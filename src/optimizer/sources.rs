@@ -29,7 +29,7 @@ pub(super) struct Loaded {
     pub(super) bytes: Option<Bytes>,
     /// Time spent with the origin.
     pub(super) fetch: Option<Duration>,
-    /// The origin failed and this is what it gave before.
+    /// What the origin gave before: it failed, or is asked again behind.
     pub(super) stale: bool,
 }
 
@@ -72,11 +72,21 @@ impl Optimizer {
         }
     }
 
+    /// Whether a soft purge has named the source since this record was made.
+    pub(super) fn is_superseded(&self, source: &SourceUrl, record: &SourceRecord) -> bool {
+        self.ledger.judge(named(source), record.epoch) == Verdict::Stale
+    }
+
     /// The record of `source`, as fresh as its lifetime asks; downloads or revalidates when it must.
     pub(super) async fn load_record(self: &Arc<Self>, source: &SourceUrl) -> Result<Loaded, Arc<Error>> {
-        if let Some((record, Freshness::Fresh | Freshness::Stale)) = self.known(source, SystemTime::now()) {
+        let known = self.known(source, SystemTime::now());
+        if let Some((record, freshness @ (Freshness::Fresh | Freshness::Stale))) = known {
+            let stale = freshness == Freshness::Stale;
+            if stale {
+                self.refresh_behind(source);
+            }
             let bytes = self.bytes_of(&source.key(), &record);
-            return Ok(Loaded { record, bytes, fetch: None, stale: false });
+            return Ok(Loaded { record, bytes, fetch: None, stale });
         }
         self.fly(source, Need::Record).await
     }

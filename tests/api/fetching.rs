@@ -213,3 +213,31 @@ async fn a_slow_origin_holds_no_worker() {
         assert!(status == 200 || status == 503, "{status}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_nobody_trusts_ends_the_fetch_before_the_request() {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("protocol versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .expect("a server");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut session = rustls::ServerConnection::new(std::sync::Arc::new(config)).expect("a session");
+        // Ends with the client's alert; a request, had it come, could be read behind it.
+        let handshake = session.complete_io(&mut stream);
+        let mut request = Vec::new();
+        let _nothing = std::io::Read::read_to_end(&mut session.reader(), &mut request);
+        (handshake.is_err(), request)
+    });
+    let app = Setup::new().start().await;
+    app.image(&format!("https://{address}/a.jpg"), "w=64").await.problem(502, code::SOURCE_UNREACHABLE);
+    let (refused, request) = server.join().expect("the server ended");
+    assert!(refused && request.is_empty(), "{request:?}");
+}

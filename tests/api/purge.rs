@@ -250,3 +250,22 @@ async fn the_command_line_purges_a_running_service() {
         assert!(!err.is_empty(), "{arguments:?}");
     }
 }
+
+#[tokio::test]
+async fn what_a_soft_purge_leaves_for_a_moment_is_kept_by_nobody_behind_us() {
+    let origin = Origin::start().await;
+    origin.set("/a.png", plain(OLD));
+    let app = Setup::new().start().await;
+    let url = origin.url("/a.png");
+    shows(&app, &url, OLD).await;
+    // The refresh fails, so that the old picture stays.
+    origin.set("/a.png", Reply::status(503));
+    purged(&app, r#"{"all":true,"soft":true}"#).await;
+    let direct = shows(&app, &url, OLD).await;
+    let next = app.next(&url, 64, 75).await;
+    for answer in [direct, next] {
+        assert_eq!(answer.must("cache-control"), "public, max-age=0, must-revalidate", "{:?}", answer.headers);
+    }
+    let placeholder = app.get(&format!("/placeholder?url={}", crate::harness::client::enc(&url))).await;
+    assert!(placeholder.must("cache-control").starts_with("public, max-age=0"), "{:?}", placeholder.headers);
+}

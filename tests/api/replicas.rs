@@ -236,6 +236,61 @@ async fn a_redis_that_lost_everything_leaves_nothing_old_either() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_that_a_full_redis_refused_is_handed_on_when_there_is_room() {
+    let redis = RedisServer::start();
+    let origin = Origin::start().await;
+    origin.set("/a.png", plain(OLD));
+    let apps = [replica(on(&redis)).await, replica(on(&redis)).await];
+    let url = origin.url("/a.png");
+    for app in &apps {
+        shows(app, &url, OLD).await;
+    }
+    redis.ask("CONFIG SET maxmemory 1");
+    origin.set("/a.png", plain(NEW));
+    let report = purge(&apps[0], &format!(r#"{{"url":"{url}"}}"#)).await.json();
+    assert_eq!(report["shared"], false, "{report}");
+    shows(&apps[0], &url, NEW).await;
+    shows(&apps[1], &url, OLD).await;
+    redis.ask("CONFIG SET maxmemory 0");
+    let started = Instant::now();
+    while decoded(&apps[1].image(&url, "w=64&f=png").await.body).to_rgb8().get_pixel(32, 16).0[2] < 100 {
+        assert!(started.elapsed() < Duration::from_secs(10), "it was not handed on: {}", apps[0].log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_share_their_work_again_after_redis_lost_everything() {
+    let redis = RedisServer::start();
+    let origin = Origin::start().await;
+    let apps = [replica(on(&redis)).await, replica(on(&redis)).await, replica(on(&redis)).await];
+    redis.ask("FLUSHALL");
+    // Each has noticed once it beats in the new ledger.
+    let started = Instant::now();
+    while redis.ask("ZCARD {pixgate:1:ledger}:replicas").number() < 3 {
+        assert!(started.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let gate = Gate::shut();
+    origin.set("/a.jpg", Reply::new(jpeg(1600, 800), "image/jpeg").held(&gate));
+    let target = image(&origin.url("/a.jpg"), "w=640&f=webp");
+    let asks: Vec<_> = apps
+        .iter()
+        .map(|app| {
+            let (public, target) = (app.public, target.clone());
+            tokio::spawn(async move { request(public, "GET", &target, &[], b"").await.expect("an answer").status })
+        })
+        .collect();
+    origin.wait_hits("/a.jpg", 1).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    gate.open();
+    for ask in asks {
+        assert_eq!(ask.await.expect("no panic"), 200);
+    }
+    assert_eq!((origin.hits("/a.jpg"), total(&apps, "pixgate_renders_total").await), (1, 1));
+}
+
 /// Asks from 32 connections, a third of it cold, until told to stop; how many were answered, and what was no picture.
 fn load(app: &App, origin: &Origin, stop: &Arc<AtomicBool>) -> Vec<tokio::task::JoinHandle<(u32, Vec<String>)>> {
     static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -21,16 +21,18 @@ const RULES: usize = 10_000;
 /// A replica that was not seen for so long is not waited for.
 const ALIVE_MS: u64 = 3_000;
 
-/// The ledger's first member is its identity, with its floor as score; it is made where it is missing.
+/// The ledger's first member is its identity, with its floor as score; it is made where it is missing, and what was purged
+/// before that is unknown: the floor of a new one is now. Where it cannot be made, nothing is said.
 const OPEN: &str = "
-local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-if not first[1] or string.sub(first[1], 1, 3) ~= 'id:' then
-  redis.pcall('ZADD', KEYS[1], 0, 'id:' .. ARGV[1])
-  first = {'id:' .. ARGV[1], '0'}
-end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function text(number) return string.format('%.0f', number) end
+local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+if not first[1] or string.sub(first[1], 1, 3) ~= 'id:' then
+  local made = redis.pcall('ZADD', KEYS[1], text(now), 'id:' .. ARGV[1])
+  if type(made) == 'table' and made.err then return made end
+  first = {'id:' .. ARGV[1], text(now)}
+end
 local function newest()
   local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
   return tonumber(last[2] or 0)
@@ -64,6 +66,17 @@ static BEAT: LazyLock<Script> = LazyLock::new(|| {
         "redis.pcall('ZADD', KEYS[2], now, ARGV[2])
          redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', text(now - ARGV[3]))
          return {first[1], text(newest())}",
+    )
+});
+
+/// A ledger that has forgotten rules is replaced by one that knows that it knows nothing of before.
+static REPLACE: LazyLock<Script> = LazyLock::new(|| {
+    script(
+        "if first[1] == ARGV[2] then
+           redis.call('DEL', KEYS[1])
+           redis.call('ZADD', KEYS[1], text(math.max(now, tonumber(ARGV[3]) + 1)), 'id:' .. ARGV[1])
+         end
+         return 1",
     )
 });
 
@@ -168,6 +181,16 @@ impl Tier {
             call.arg(self.replica).arg(ALIVE_MS * 10);
         })
         .await
+    }
+
+    /// Replaces the ledger called `id`, which has lost rules up to `epoch`: it was restored from an older copy.
+    pub(super) async fn ledger_replace(&self, id: &str, epoch: u64) -> Result<(), Failure> {
+        let replaced: Result<u64, _> = self
+            .script(&REPLACE, |call| {
+                call.arg(id).arg(epoch);
+            })
+            .await;
+        replaced.map(|_| ())
     }
 
     async fn script<T: redis::FromRedisValue>(

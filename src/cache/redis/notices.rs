@@ -117,7 +117,7 @@ impl Ear {
                         return Err(End::Failed);
                     }
                     let (id, newest) = self.beat().await?;
-                    if id != self.id {
+                    if id != self.id || newest < self.epoch {
                         self.connect().await?;
                     } else if newest > self.epoch {
                         self.catch_up().await?;
@@ -147,10 +147,18 @@ impl Ear {
 
     /// Reads the whole ledger and says so.
     async fn connect(&mut self) -> Result<(), End> {
-        let ledger = self.tier()?.ledger_since(0).await?;
+        let tier = self.tier()?;
+        let newest = |ledger: &Ledger| ledger.rules.last().map_or(ledger.floor, |rule| rule.epoch);
+        let mut ledger = tier.ledger_since(0).await?;
+        if ledger.id == self.id && newest(&ledger) < self.epoch {
+            // Restored from an older copy: its records are back, and rules that were heard are gone for who starts later.
+            tier.ledger_replace(&self.id, self.epoch).await?;
+            ledger = tier.ledger_since(0).await?;
+        }
+        drop(tier);
         self.id.clone_from(&ledger.id);
         // An epoch heard of another ledger means nothing in this one.
-        self.epoch = ledger.rules.last().map_or(ledger.floor, |rule| rule.epoch);
+        self.epoch = newest(&ledger);
         self.say(Notice::Connected(ledger)).await
     }
 

@@ -58,7 +58,9 @@ struct Shared {
     number: AtomicU64,
     waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
-    idle: Notify,
+    /// Every job with a lower number is done: they are taken in order, a batch at a time.
+    done: AtomicU64,
+    progress: Notify,
     /// Sources that were forgotten, with the number of the last job that may not be done any more.
     forgotten: Mutex<HashMap<SourceKey, u64>>,
 }
@@ -85,7 +87,8 @@ impl Writer {
             number: AtomicU64::new(1),
             waiting: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
-            idle: Notify::new(),
+            done: AtomicU64::new(0),
+            progress: Notify::new(),
             forgotten: Mutex::default(),
         });
         let (jobs, jobs_out) = mpsc::channel(QUEUE);
@@ -142,13 +145,16 @@ impl Writer {
         told
     }
 
+    /// Waits until what was put so far is written or dropped; what is put meanwhile is not waited for.
     pub(super) async fn settled(&self) {
+        let last = self.shared.number.load(Ordering::Acquire);
         loop {
-            let idle = self.shared.idle.notified();
-            if self.shared.waiting.load(Ordering::Acquire) == 0 {
+            let progress = self.shared.progress.notified();
+            let done = self.shared.done.load(Ordering::Acquire) >= last;
+            if done || self.shared.waiting.load(Ordering::Acquire) == 0 {
                 return;
             }
-            idle.await;
+            progress.await;
         }
     }
 }
@@ -163,6 +169,11 @@ impl Drain {
                 Some(Forget { key, done }) = self.forgets.recv() => {
                     let gone = self.shared.delete(&[keys::source(&key)]).await.is_ok();
                     let _nobody_waits = done.send(gone);
+                    // With nothing waiting there is nothing to overtake, also while Redis is away and takes no jobs.
+                    let next = self.shared.number.load(Ordering::Acquire);
+                    if self.shared.waiting.load(Ordering::Acquire) == 0 {
+                        self.shared.forgotten().retain(|_, forgotten| *forgotten >= next);
+                    }
                 }
                 count = self.jobs.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
@@ -172,6 +183,8 @@ impl Drain {
                     let shared = &self.shared;
                     let writes = futures_util::stream::iter(batch.drain(..));
                     writes.for_each_concurrent(BATCH, |(number, job)| shared.write(number, job)).await;
+                    shared.done.fetch_max(last + 1, Ordering::AcqRel);
+                    shared.progress.notify_waiters();
                     shared.forgotten().retain(|_, forgotten| *forgotten > last);
                 }
             }
@@ -247,7 +260,7 @@ impl Shared {
     fn finish(&self, weight: usize) {
         self.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
         if self.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.idle.notify_waiters();
+            self.progress.notify_waiters();
         }
     }
 
