@@ -3,6 +3,8 @@
 //! The law: client text is not log text. "Not allowed" has one public text whatever the reason, so that answers draw no
 //! map of the network (THREATS.md); reasons go to the log. No error is stored by anybody: its cache policy is no-store.
 
+mod table;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -12,11 +14,11 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use serde::Serialize;
 
+use self::table::{Next, row_of};
 use super::query::{Fault, Invalid, Refused};
 use super::reply::{Failure, Reply};
-use crate::imaging;
 use crate::optimizer;
-use crate::source::{self, Refusal, SourceUrl};
+use crate::source::{Refusal, SourceUrl};
 
 /// How an endpoint words its errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +52,16 @@ const NEXT_INTERNAL: &str = "Internal Server Error";
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { status, code, detail: detail.into(), retry_after: None, allow: None, reason: None, source: None }
+    }
+
+    /// A request whose body could not be had.
+    pub(super) fn of_body(error: &actix_web::Error) -> Self {
+        match error.as_response_error().status_code() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "document_too_large", "the document is too large")
+            }
+            _ => Self::new(StatusCode::BAD_REQUEST, "document_unreadable", "the document could not be read"),
+        }
     }
 
     /// No such route.
@@ -147,21 +159,35 @@ impl Problem {
         }
     }
 
+    /// The problem as one of several answers: with the source it is about, and told to the log here.
+    pub(super) fn of(self, src: &str) -> serde_json::Value {
+        if let Some(reason) = self.reason.as_deref() {
+            let source = self.source.as_deref().unwrap_or_default();
+            tracing::warn!(code = self.code, reason, source, "one of several failed");
+        }
+        // Serialising texts and numbers does not fail.
+        serde_json::to_value(self.document(Some(src))).unwrap_or_default()
+    }
+
+    fn document<'a>(&'a self, src: Option<&'a str>) -> Body<'a> {
+        Body {
+            src,
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            code: self.code,
+        }
+    }
+
     /// The response, with what the middleware is to do about it.
     pub(super) fn respond(self, dialect: Dialect, route: &'static str) -> HttpResponse {
         let status = self.status;
         let (content_type, body) = match dialect {
             Dialect::Next => ("text/plain; charset=utf-8", self.detail.into_owned()),
             Dialect::Problem => {
-                let body = Body {
-                    r#type: "about:blank",
-                    title: status.canonical_reason().unwrap_or("Error"),
-                    status: status.as_u16(),
-                    detail: &self.detail,
-                    code: self.code,
-                };
                 // Serialising texts and numbers into memory does not fail.
-                ("application/problem+json", serde_json::to_string(&body).unwrap_or_default())
+                ("application/problem+json", serde_json::to_string(&self.document(None)).unwrap_or_default())
             }
         };
         let mut response = HttpResponse::with_body(status, BoxBody::new(body));
@@ -187,151 +213,13 @@ impl Problem {
 /// The members of RFC 9457 §3.1 and, as an extension, the stable code.
 #[derive(Serialize)]
 struct Body<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src: Option<&'a str>,
     r#type: &'static str,
     title: &'a str,
     status: u16,
     detail: &'a str,
     code: &'static str,
-}
-
-/// What the Next.js dialect says where it differs.
-enum Next {
-    /// Its own status and text.
-    Text(StatusCode, &'static str),
-    /// `… response is invalid`, with this status.
-    Response(StatusCode),
-    /// `… response timed out`, with the common status.
-    TimedOut,
-    /// Nothing: Next.js has no such error, and ours is said as it is.
-    Same,
-}
-
-struct Row {
-    status: StatusCode,
-    code: &'static str,
-    detail: Cow<'static, str>,
-    next: Next,
-}
-
-const fn row(status: StatusCode, code: &'static str, detail: &'static str, next: Next) -> Row {
-    Row { status, code, detail: Cow::Borrowed(detail), next }
-}
-
-fn row_of(error: &optimizer::Error) -> Row {
-    match error {
-        optimizer::Error::Source(error) => source_row(error),
-        optimizer::Error::Imaging(error) => imaging_row(error),
-        optimizer::Error::Overloaded { .. } => row(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "overloaded",
-            "too much work is waiting already; try again later",
-            Next::Same,
-        ),
-        optimizer::Error::Deadline => deadline(),
-        optimizer::Error::Internal(_) => internal(),
-    }
-}
-
-const fn deadline() -> Row {
-    row(StatusCode::GATEWAY_TIMEOUT, "deadline", "the picture was not ready in time", Next::Same)
-}
-
-const fn internal() -> Row {
-    let status = StatusCode::INTERNAL_SERVER_ERROR;
-    row(status, "internal", "the picture could not be made", Next::Text(status, NEXT_INTERNAL))
-}
-
-fn source_row(error: &source::Error) -> Row {
-    use source::Error as E;
-    let gateway = StatusCode::BAD_GATEWAY;
-    let bad = StatusCode::BAD_REQUEST;
-    match error {
-        E::Refused(_) | E::NotPublic => {
-            row(StatusCode::FORBIDDEN, "source_not_allowed", NOT_ALLOWED, Next::Text(bad, NEXT_NOT_ALLOWED))
-        }
-        // One code and text for three failures: which of them it was says something about the network behind.
-        E::Dns | E::Connect | E::Tls | E::Client(_) => {
-            row(gateway, "origin_unreachable", "the origin could not be reached", Next::Response(gateway))
-        }
-        E::Status(status) => status_row(*status),
-        E::BadRedirect => row(
-            gateway,
-            "origin_redirect",
-            "the origin redirects to nowhere",
-            Next::Response(StatusCode::INTERNAL_SERVER_ERROR),
-        ),
-        E::TooManyRedirects => {
-            let status = StatusCode::LOOP_DETECTED;
-            row(status, "origin_redirects", "the origin redirects too often", Next::Response(status))
-        }
-        E::Empty => {
-            let status = StatusCode::UNPROCESSABLE_ENTITY;
-            row(status, "origin_empty", "the origin sent an empty body", Next::Response(bad))
-        }
-        E::TooLarge { limit } => Row {
-            status: StatusCode::PAYLOAD_TOO_LARGE,
-            code: "source_too_large",
-            detail: format!("the source is larger than {limit} bytes").into(),
-            next: Next::Response(StatusCode::PAYLOAD_TOO_LARGE),
-        },
-        E::Timeout(_) => {
-            row(StatusCode::GATEWAY_TIMEOUT, "origin_timeout", "the origin did not answer in time", Next::TimedOut)
-        }
-        E::Interrupted => {
-            row(gateway, "origin_interrupted", "the origin broke off its answer", Next::Response(gateway))
-        }
-        E::Encoding => {
-            row(gateway, "origin_encoding", "the origin's content encoding cannot be undone", Next::Response(bad))
-        }
-    }
-}
-
-/// The origin's own 4xx is passed on; its 5xx is a bad gateway's on `/image`, and passed on to Next.js clients.
-fn status_row(status: u16) -> Row {
-    let theirs = StatusCode::from_u16(status).ok().filter(|s| s.is_client_error() || s.is_server_error());
-    Row {
-        status: theirs.filter(StatusCode::is_client_error).unwrap_or(StatusCode::BAD_GATEWAY),
-        code: "origin_status",
-        detail: format!("the origin answered with status {status}").into(),
-        next: Next::Response(theirs.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)),
-    }
-}
-
-fn imaging_row(error: &imaging::Error) -> Row {
-    use imaging::Error as E;
-    let bad = StatusCode::BAD_REQUEST;
-    let no_image = || Next::Text(bad, NEXT_NOT_AN_IMAGE);
-    match error {
-        E::Unrecognised => {
-            let detail = "the source is no image of a known format";
-            row(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_an_image", detail, no_image())
-        }
-        E::SvgRefused => {
-            let next = Next::Text(bad, NEXT_TYPE);
-            row(StatusCode::UNSUPPORTED_MEDIA_TYPE, "svg_not_allowed", "SVG sources are not allowed", next)
-        }
-        E::Malformed { format, .. } => Row {
-            status: StatusCode::UNPROCESSABLE_ENTITY,
-            code: "undecodable",
-            detail: format!("the source is a damaged {format}").into(),
-            next: no_image(),
-        },
-        E::Unsupported { format, .. } => Row {
-            status: StatusCode::UNPROCESSABLE_ENTITY,
-            code: "unsupported",
-            detail: format!("the source is a {format} of a kind that is not supported").into(),
-            next: no_image(),
-        },
-        E::LimitExceeded { what, limit, .. } => Row {
-            status: StatusCode::PAYLOAD_TOO_LARGE,
-            code: "image_too_large",
-            detail: format!("{what} of the source are over the limit of {limit}").into(),
-            next: Next::Response(StatusCode::PAYLOAD_TOO_LARGE),
-        },
-        E::Deadline => deadline(),
-        // What is left are defects of ours: an encoder that failed on our own pixels, a panic.
-        _ => internal(),
-    }
 }
 
 /// A URL as the log may have it: without query and fragment, where tokens are, without credentials, and not too long.

@@ -10,6 +10,7 @@ mod headers;
 mod image;
 mod memo;
 mod placeholder;
+mod placeholders;
 mod purge;
 pub mod query;
 mod reply;
@@ -40,9 +41,13 @@ use crate::telemetry::{Metrics, Secret};
 const IMAGE: &str = "/image";
 const NEXT: &str = "/_next/image";
 const PLACEHOLDER: &str = "/placeholder";
+const PLACEHOLDERS: &str = "/placeholders";
 
+/// A hundred URLs of the greatest length.
+const MAX_DOCUMENT_BYTES: usize = 1_000_000;
 const READS: &str = "GET, HEAD";
 const POSTS: &str = "POST";
+const POSTS_AND_PREFLIGHT: &str = "POST, OPTIONS";
 const READS_AND_PREFLIGHT: &str = "GET, HEAD, OPTIONS";
 
 /// The `[server]` section, with what of `[images]` is about requests and headers.
@@ -154,6 +159,11 @@ pub fn public(state: &web::Data<State>) -> impl FnOnce(&mut ServiceConfig) + use
             .app_data(state)
             .service(cross_origin(IMAGE, image::direct))
             .service(cross_origin(PLACEHOLDER, placeholder::placeholder))
+            .service(
+                posts(PLACEHOLDERS, POSTS_AND_PREFLIGHT, Dialect::Problem, placeholders::placeholders)
+                    .app_data(web::PayloadConfig::new(MAX_DOCUMENT_BYTES))
+                    .route(web::method(Method::OPTIONS).to(|| async { preflight(PLACEHOLDERS, POSTS) })),
+            )
             .service(reads(&next_path, NEXT, Dialect::Next, image::next))
             .service(reads(&with_slash, NEXT, Dialect::Next, image::slash))
             .service(reads("/healthz", "/healthz", Dialect::Problem, admin::health))
@@ -172,7 +182,7 @@ pub fn admin(state: &web::Data<State>) -> impl FnOnce(&mut ServiceConfig) + use<
             .service(reads("/", "/", problem, admin::playground))
             .service(reads("/playground.json", "/playground.json", problem, admin::playground_data))
             .service(reads("/metrics", "/metrics", problem, admin::metrics))
-            .service(posts("/purge", problem, purge::purge))
+            .service(posts("/purge", POSTS, problem, purge::purge))
             .service(reads("/readyz", "/readyz", problem, admin::ready))
             .default_service(web::to(not_found));
         config
@@ -201,18 +211,18 @@ where
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    let preflight = web::method(Method::OPTIONS).to(move || async move { preflight(route) });
+    let preflight = web::method(Method::OPTIONS).to(move || async move { preflight(route, READS) });
     resource(route, route, Dialect::Problem, READS_AND_PREFLIGHT, handler).route(preflight)
 }
 
 /// A resource that takes POST, and answers 405 to everything else.
-fn posts<F, Args>(route: &'static str, dialect: Dialect, handler: F) -> Resource
+fn posts<F, Args>(route: &'static str, allow: &'static str, dialect: Dialect, handler: F) -> Resource
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    let refuse = move || async move { Problem::method_not_allowed(POSTS).respond(dialect, route) };
+    let refuse = move || async move { Problem::method_not_allowed(allow).respond(dialect, route) };
     web::resource(route).route(web::post().to(handler)).default_service(web::to(refuse))
 }
 
@@ -228,11 +238,11 @@ where
         .default_service(web::to(refuse))
 }
 
-fn preflight(route: &'static str) -> HttpResponse {
+fn preflight(route: &'static str, methods: &'static str) -> HttpResponse {
     let mut response = HttpResponse::new(StatusCode::NO_CONTENT);
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(READS));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
     Reply::new(route).on(response)

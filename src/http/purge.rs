@@ -29,11 +29,20 @@ struct Document {
 }
 
 /// `POST /purge`.
-pub(super) async fn purge(request: HttpRequest, body: web::Bytes, state: web::Data<State>) -> HttpResponse {
-    serve(&request, &body, &state).await.unwrap_or_else(|problem| problem.respond(Dialect::Problem, ROUTE))
+pub(super) async fn purge(
+    request: HttpRequest,
+    body: Result<web::Bytes, actix_web::Error>,
+    state: web::Data<State>,
+) -> HttpResponse {
+    serve(&request, body, &state).await.unwrap_or_else(|problem| problem.respond(Dialect::Problem, ROUTE))
 }
 
-async fn serve(request: &HttpRequest, body: &[u8], state: &State) -> Result<HttpResponse, Problem> {
+async fn serve(
+    request: &HttpRequest,
+    body: Result<web::Bytes, actix_web::Error>,
+    state: &State,
+) -> Result<HttpResponse, Problem> {
+    let body = body.map_err(|error| Problem::of_body(&error))?;
     let field = |name| request.headers().get(name).and_then(|field| field.to_str().ok()).unwrap_or_default();
     if state.settings.admin_token.is_none() && !is_address(field(header::HOST)) {
         let detail = "without server.admin_token this listener must be called by localhost or an IP address";
@@ -45,7 +54,7 @@ async fn serve(request: &HttpRequest, body: &[u8], state: &State) -> Result<Http
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "json_expected", detail));
     }
     let invalid = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "purge_invalid", detail);
-    let document: Document = serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))?;
+    let document: Document = serde_json::from_slice(&body).map_err(|error| invalid(error.to_string()))?;
     let target = match document {
         Document { url: Some(url), prefix: None, host: None, all: None, .. } => Target::Url(url),
         Document { url: None, prefix: Some(prefix), host: None, all: None, .. } => Target::Prefix(prefix),

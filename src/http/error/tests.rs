@@ -6,6 +6,7 @@ use actix_web::body::MessageBody as _;
 use super::*;
 use crate::format::ImageFormat;
 use crate::source::{Phase, Settings, SourcePolicy};
+use crate::{imaging, source};
 
 fn source() -> SourceUrl {
     let settings = Settings { domains: vec!["a.example".into()], ..Settings::default() };
