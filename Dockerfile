@@ -23,9 +23,13 @@ FROM debian:bookworm-slim
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates fonts-dejavu-core \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin pixgate
+ && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin pixgate \
+ && install -d -o 10001 -g 10001 /data
 COPY --from=build /src/target/release/pixgate /usr/local/bin/pixgate
 USER 10001:10001
+# Where sqlite:pixgate.db, the default of metadata.url, lies; the root file system can be read-only.
+VOLUME /data
+WORKDIR /data
 # The admin listener stays on loopback inside the container: publishing it needs PIXGATE_SERVER_ADMIN_LISTEN and a token.
 ENV PIXGATE_SERVER_LISTEN=0.0.0.0:8080
 EXPOSE 8080

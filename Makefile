@@ -17,7 +17,7 @@ run: setup ## Build and start the demo: the service, sample pictures, and a page
 	cargo run --release --locked -- demo
 
 test: setup ## Run all tests (PIXGATE_CORPUS=DIR adds the wide sweep over DIR)
-	@scripts/packages.sh redis-server
+	@scripts/packages.sh redis-server postgresql
 	cargo test --locked --no-fail-fast
 	PIXGATE_TEST_REDIS=1 cargo test --locked --no-fail-fast --test api -- --skip corpus
 

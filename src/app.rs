@@ -15,6 +15,7 @@ use actix_web::{App as ActixApp, HttpServer, dev, web};
 use anyhow::Context as _;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, timeout};
 
 use crate::cache::ledger::Ledger;
 use crate::cache::memory::Memory;
@@ -27,12 +28,15 @@ use crate::maintenance::{self, Maintenance};
 use crate::optimizer::{Optimizer, Parts};
 use crate::source::webhook::Webhook;
 use crate::source::{Fetcher, Glob, RemotePattern, SourcePolicy};
+use crate::store::{self, Recorder};
 use crate::telemetry::Metrics;
 
 /// A client has this long to send a request's head: slow-loris clients lose their connection.
 const REQUEST_HEAD: Duration = Duration::from_secs(5);
 /// An idle kept-alive connection is closed after this; longer than the usual 60 s of load balancers, so that they close first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long the metadata store may take for what is left at the end.
+const LAST_WRITES: Duration = Duration::from_secs(5);
 /// How long a start waits for Redis, where there is one.
 const REDIS_FIRST: Duration = Duration::from_millis(500);
 /// Connections at once for each thread; further ones wait in the backlog.
@@ -113,6 +117,13 @@ impl App {
         // Both at once: a server takes the order to stop only while it is polled.
         let stops = futures_util::future::join_all(handles.iter().map(|handle| handle.stop(true)));
         let (ended, _) = tokio::join!(all, stops);
+        if let Some(recorder) = &state.recorder {
+            recorder.shutdown(Instant::now() + LAST_WRITES).await;
+        }
+        if let Some(store) = &state.store {
+            // A server that hangs closes nothing; the process ends all the same.
+            let _closed = timeout(LAST_WRITES, store.close()).await;
+        }
         ended.context("a listener failed while it stopped")?;
         tracing::info!("stopped");
         Ok(())
@@ -140,11 +151,15 @@ fn build_state(
         let token = config.purge.webhook_token.as_ref();
         Webhook::new(url, token, &config.sources.user_agent, Arc::clone(&metrics))
     });
+    let store = store::open(&config.metadata, Arc::clone(&metrics), &runtime);
+    let record = |store| Recorder::start(store, &config.metadata, Arc::clone(&metrics), &runtime);
+    let recorder = store.clone().map(record).map(Arc::new);
     let maintenance = Maintenance::start(maintenance::Parts {
         policy: Arc::clone(&policy),
         ledger: Arc::clone(&ledger),
         shared: shared.clone(),
         hearing: Arc::clone(&hearing),
+        recorder: recorder.clone(),
         webhook: webhook.transpose().context("purge.webhook")?,
         metrics: Arc::clone(&metrics),
         runtime: runtime.clone(),
@@ -156,12 +171,16 @@ fn build_state(
         ledger,
         settings: config.cache.clone(),
         imaging: config.imaging.clone(),
+        store: store.clone(),
+        recorder: recorder.clone(),
         metrics: Arc::clone(&metrics),
         runtime,
     }));
     Ok(State {
         optimizer,
         maintenance,
+        store,
+        recorder,
         policy,
         metrics,
         settings: Arc::new(config.http.clone()),

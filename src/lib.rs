@@ -8,7 +8,7 @@
 //! config                              gathers each room's Settings; nobody below imports it
 //! http                                the only room that knows actix
 //! maintenance -> optimizer            purges; the use case, which knows nothing of them
-//! source | imaging | cache            peers
+//! source | imaging | cache | store    peers
 //! telemetry  allocator
 //! format  variant  record             pure: no I/O, no async, no clock
 //! ```
@@ -29,5 +29,6 @@ pub mod maintenance;
 pub mod optimizer;
 pub mod record;
 pub mod source;
+pub mod store;
 pub mod telemetry;
 pub mod variant;

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -19,6 +19,7 @@ use crate::cache::ledger::{Ledger, Purge, Scope};
 use crate::cache::redis::{Notice, Rule, Tier};
 use crate::source::webhook::Webhook;
 use crate::source::{Refusal, SourcePolicy};
+use crate::store::{self, Recorder};
 use crate::telemetry::{KindLabels, Label, Metrics, Secret};
 
 /// How long a purge waits for the replicas to have done it.
@@ -81,6 +82,8 @@ pub struct Parts {
     pub shared: Option<Arc<Tier>>,
     /// Set while purges of other replicas are heard.
     pub hearing: Arc<AtomicBool>,
+    /// Writes purges down for who starts later.
+    pub recorder: Option<Arc<Recorder>>,
     /// Who else is told.
     pub webhook: Option<Webhook>,
     /// The process's metrics.
@@ -95,6 +98,7 @@ pub struct Maintenance {
     ledger: Arc<Ledger>,
     shared: Option<Arc<Tier>>,
     hearing: Arc<AtomicBool>,
+    recorder: Option<Arc<Recorder>>,
     webhook: Option<Arc<Webhook>>,
     metrics: Arc<Metrics>,
     runtime: Handle,
@@ -105,10 +109,10 @@ pub struct Maintenance {
 impl Maintenance {
     /// Puts the parts together and begins to listen for purges of other replicas.
     pub fn start(parts: Parts) -> Arc<Self> {
-        let Parts { policy, ledger, shared, hearing, webhook, metrics, runtime } = parts;
+        let Parts { policy, ledger, shared, hearing, recorder, webhook, metrics, runtime } = parts;
         let webhook = webhook.map(Arc::new);
         let unsent = Mutex::default();
-        let this = Arc::new(Self { policy, ledger, shared, hearing, webhook, metrics, runtime, unsent });
+        let this = Arc::new(Self { policy, ledger, shared, hearing, recorder, webhook, metrics, runtime, unsent });
         if let Some(tier) = &this.shared {
             let (acknowledged, newest) = watch::channel(0);
             this.runtime.spawn(acknowledge(Arc::downgrade(tier), newest));
@@ -147,7 +151,7 @@ impl Maintenance {
     async fn carry_out(&self, purge: &Purge) -> Report {
         let (replicas, acknowledged, shared) = match &self.shared {
             None => {
-                self.ledger.apply(purge, self.ledger.next_epoch());
+                self.put_in_force(purge, self.ledger.next_epoch());
                 (1, 1, true)
             }
             Some(tier) => self.share(tier, purge).await,
@@ -166,12 +170,12 @@ impl Maintenance {
     async fn share(&self, tier: &Tier, purge: &Purge) -> (usize, usize, bool) {
         match tier.ledger_append(written(purge), ACKNOWLEDGED_WITHIN).await {
             Ok(appended) => {
-                self.ledger.apply(purge, appended.epoch);
+                self.put_in_force(purge, appended.epoch);
                 (appended.replicas.max(1), appended.acknowledged.max(1), true)
             }
             Err(failure) => {
                 tracing::warn!(%failure, "a purge is in force here only, until Redis takes it");
-                self.ledger.apply(purge, self.ledger.next_epoch());
+                self.put_in_force(purge, self.ledger.next_epoch());
                 let mut unsent = self.unsent();
                 if unsent.len() >= MAX_UNSENT {
                     *unsent = vec![everything()];
@@ -193,7 +197,7 @@ impl Maintenance {
                 let another = heard.ledger.as_ref().is_some_and(|known| *known != ledger.id);
                 if another || ledger.floor > heard.epoch {
                     // Rules up to there were taken out, or written into a ledger that was lost, before they were heard.
-                    self.ledger.apply(&everything(), ledger.floor);
+                    self.put_in_force(&everything(), ledger.floor);
                 }
                 ledger.rules.iter().for_each(|rule| self.apply(rule));
                 heard.epoch = ledger.rules.last().map_or(ledger.floor, |rule| rule.epoch);
@@ -209,13 +213,28 @@ impl Maintenance {
         }
     }
 
+    /// Judges by a purge from now on, and writes it down for who starts later without the ledger. Rules of the ledger
+    /// that were heard before are not written down again.
+    fn put_in_force(&self, purge: &Purge, epoch: u64) {
+        let new = epoch > self.ledger.epoch();
+        self.ledger.apply(purge, epoch);
+        let Some(recorder) = self.recorder.as_ref().filter(|_| new) else { return };
+        let scope = match &purge.scope {
+            Scope::All => store::Scope::All,
+            Scope::Host(host) => store::Scope::Host(host.clone()),
+            Scope::Prefix(prefix) => store::Scope::Prefix(prefix.clone()),
+            Scope::Url(key) => store::Scope::Source(*key),
+        };
+        recorder.purge(store::Purge { scope, soft: purge.soft, at: SystemTime::now() });
+    }
+
     fn apply(&self, rule: &Rule) {
         match serde_json::from_slice(&rule.rule) {
-            Ok(purge) => self.ledger.apply(&purge, rule.epoch),
+            Ok(purge) => self.put_in_force(&purge, rule.epoch),
             Err(error) => {
                 // Of a newer version, perhaps: it purges something, so everything is purged.
                 tracing::warn!(%error, epoch = rule.epoch, "a purge that cannot be read purges everything");
-                self.ledger.apply(&everything(), rule.epoch);
+                self.put_in_force(&everything(), rule.epoch);
             }
         }
     }
@@ -226,7 +245,7 @@ impl Maintenance {
         for purge in waiting {
             // Nobody waits for this one to be done everywhere.
             match tier.ledger_append(written(&purge), Duration::ZERO).await {
-                Ok(appended) => self.ledger.apply(&purge, appended.epoch),
+                Ok(appended) => self.put_in_force(&purge, appended.epoch),
                 Err(_) => self.unsent().push(purge),
             }
         }

@@ -6,6 +6,7 @@
 mod draw;
 mod error;
 mod placeholders;
+mod recording;
 mod shared;
 mod sources;
 
@@ -28,6 +29,7 @@ use crate::imaging;
 use crate::imaging::schedule::Scheduler;
 use crate::record::{Freshness, PlaceholderSet, SourceKey, SourceRecord, WishKey};
 use crate::source::{Fetcher, SourceUrl};
+use crate::store::{MetadataStore, Recorder};
 use crate::telemetry::{Label, LookupLabels, Metrics, TierLabels};
 use crate::variant::{ContentHash, VariantKey, Wish};
 
@@ -106,6 +108,10 @@ pub struct Parts {
     pub settings: cache::Settings,
     /// Limits and engines of the pipeline.
     pub imaging: imaging::Settings,
+    /// What is known from before this process.
+    pub store: Option<Arc<dyn MetadataStore>>,
+    /// Writes behind what is to be known after it.
+    pub recorder: Option<Arc<Recorder>>,
     /// The process's metrics.
     pub metrics: Arc<Metrics>,
     /// Where flights run.
@@ -119,6 +125,8 @@ pub struct Optimizer {
     tiers: Tiered,
     settings: cache::Settings,
     imaging: Arc<imaging::Settings>,
+    store: Option<Arc<dyn MetadataStore>>,
+    recorder: Option<Arc<Recorder>>,
     metrics: Arc<Metrics>,
     runtime: Handle,
     downloads: Semaphore,
@@ -138,7 +146,7 @@ pub struct Optimizer {
 impl Optimizer {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { fetcher, scheduler, tiers, ledger, settings, imaging, metrics, runtime } = parts;
+        let Parts { fetcher, scheduler, tiers, ledger, settings, imaging, store, recorder, metrics, runtime } = parts;
         let lookup = |outcome| {
             let labels = LookupLabels { tier: Label("memory"), outcome: Label(outcome) };
             metrics.cache_lookups.get_or_create(&labels).clone()
@@ -159,6 +167,8 @@ impl Optimizer {
             tiers,
             ledger,
             settings,
+            store,
+            recorder,
             metrics,
             runtime,
         }
@@ -179,6 +189,9 @@ impl Optimizer {
             Some(outcome) if outcome.status == CacheStatus::Stale => self.memory_stale.inc(),
             Some(_) => self.memory_hit.inc(),
         };
+        if let Some(outcome) = &found {
+            self.note(source, wish, outcome, now);
+        }
         found
     }
 
@@ -218,13 +231,14 @@ impl Optimizer {
             self.metrics.count_shed("journeys");
             return Err(Arc::new(Error::Overloaded { retry_after: self.scheduler.retry_after() }));
         }
-        let (this, url, wish) = (Arc::clone(self), source.clone(), *wish);
-        let landed = self.journeys.join(key, || async move { this.journey(url, wish).await }).await;
+        let (this, url, asked) = (Arc::clone(self), source.clone(), *wish);
+        let landed = self.journeys.join(key, || async move { this.journey(url, asked).await }).await;
         let landed = landed.map_err(|lost| Arc::new(Error::from(lost)))?;
         let mut outcome = landed.value?;
         if landed.joined && outcome.status == CacheStatus::Miss {
             outcome.status = CacheStatus::Collapsed;
         }
+        self.note(source, wish, &outcome, SystemTime::now());
         Ok(outcome)
     }
 

@@ -28,6 +28,11 @@ impl SourceKey {
         Self(hasher.finalize().into())
     }
 
+    /// The key with this hash, as it was stored.
+    pub const fn from_bytes(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
+
     /// The hash.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

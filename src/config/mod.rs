@@ -16,7 +16,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::telemetry::Secret;
-use crate::{cache, http, imaging, maintenance, source, telemetry};
+use crate::{cache, http, imaging, maintenance, source, store, telemetry};
 use keys::{Draft, KEYS};
 pub use next::{Import, import};
 pub use raw::Origin;
@@ -38,6 +38,8 @@ pub struct Config {
     pub cache: cache::Settings,
     /// The second tier.
     pub redis: cache::redis::Settings,
+    /// The metadata store.
+    pub metadata: store::Settings,
     /// Who is told of purges.
     pub purge: maintenance::Settings,
     /// Logging.

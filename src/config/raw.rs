@@ -15,7 +15,8 @@ use super::keys::{KEYS, Key, Kind};
 use super::{Environment, Flags, Problem, next};
 
 /// Variables that are usual elsewhere, and what they are here.
-const COMMON: [(&str, &str); 2] = [("REDIS_URL", "redis.url"), ("CACHE_TTL", "redis.ttl")];
+const COMMON: [(&str, &str); 3] =
+    [("REDIS_URL", "redis.url"), ("CACHE_TTL", "redis.ttl"), ("DATABASE_URL", "metadata.url")];
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,7 +146,7 @@ impl Raw {
                 Some(key) => self.keep_text(key, text, origin),
                 None => {
                     let known = KEYS.iter().map(|key| variable_of(key.name));
-                    let hint = later(rest).unwrap_or_else(|| suggestion(variable, known));
+                    let hint = suggestion(variable, known);
                     let message = format!("is not a known variable{hint}");
                     self.problems.push(Problem::new(variable, None, message, &origin));
                 }
@@ -283,15 +284,8 @@ fn integer(text: &str) -> Result<Value, String> {
 
 fn unknown(name: &str, origin: &Origin) -> Problem {
     let known = KEYS.iter().map(|key| key.name.to_owned());
-    let hint = later(name).unwrap_or_else(|| suggestion(name, known));
+    let hint = suggestion(name, known);
     Problem::new(name, None, format!("is not a known key{hint}"), origin)
-}
-
-/// Sections of the contract whose engines this version does not have yet.
-fn later(name: &str) -> Option<String> {
-    let lower = name.to_ascii_lowercase();
-    let section = ["metadata"].into_iter().find(|section| lower.starts_with(section))?;
-    Some(format!(": this version has no [{section}] section"))
 }
 
 fn suggestion(name: &str, known: impl Iterator<Item = String>) -> String {

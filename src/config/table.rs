@@ -3,6 +3,7 @@
 //! Defaults are those of the rooms' own settings and not here; limits of a single value are here, what spans keys is in
 //! `config`. The law: no key without a row, and `pixgate.example.toml` has every one of them.
 
+mod metadata;
 mod purge;
 mod redis;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use toml::Value;
 
+use self::metadata::KEYS as METADATA;
 use self::purge::KEYS as PURGE;
 use self::redis::KEYS as REDIS;
 use super::keys::{Key, Kind, Put, Show};
@@ -43,7 +45,7 @@ const TERABYTE: u64 = 1_000_000_000_000;
 
 /// All keys, by section.
 pub(super) static KEYS: LazyLock<Vec<&'static Key>> =
-    LazyLock::new(|| ROOMS.iter().chain(REDIS).chain(PURGE).collect());
+    LazyLock::new(|| ROOMS.iter().chain(REDIS).chain(PURGE).chain(METADATA).collect());
 
 const ROOMS: &[Key] = &[
     key(

@@ -9,6 +9,7 @@ use super::*;
 use crate::format::ImageFormat;
 
 mod bounds;
+mod metadata;
 mod redis;
 
 /// A folder that is gone when the test is.
@@ -167,7 +168,7 @@ fn all_problems_are_reported_at_once_with_their_origins() {
         ("PIXGATE_IMAGES_SANP", "true"),
         ("PIXGATE_LIMITS_QUEUE", "many"),
         ("PIXGATE_REDIS_URL", "redis://user:hunter2@x:y"),
-        ("PIXGATE_METADATA_URL", "sqlite:x"),
+        ("PIXGATE_METADATA_MAX_CONNECTIONS", "0"),
         ("PIXGATE_SERVICE_PORT_HTTP", "80"),
         ("PIXGATE_PORT", "tcp://10.0.0.1:80"),
         ("PIXGATE_PORT_80_TCP_ADDR", "10.0.0.1"),
@@ -177,10 +178,10 @@ fn all_problems_are_reported_at_once_with_their_origins() {
     let expected: &[(&str, &str)] = &[
         ("PIXGATE_IMAGES_SANP", "did you mean PIXGATE_IMAGES_SNAP?"),
         ("redis.url = \"redis://***@x:y\"", "redis-cluster://host:port"),
-        ("PIXGATE_METADATA_URL", "this version has no [metadata] section"),
+        ("metadata.max_connections", "from 1 to 1000 (environment PIXGATE_METADATA_MAX_CONNECTIONS)"),
         ("limits.queue", "whole number (environment PIXGATE_LIMITS_QUEUE)"),
         ("images.qualitys", "did you mean images.qualities?"),
-        ("metadata.url", "this version has no [metadata] section"),
+        ("metadata.url = \"mysql://***@db/p\"", "sqlite:FILE"),
         ("avif.progressive", "is not a known key"),
         ("imagse", "is not a known key"),
         ("images.qualities", "[0, 75]"),

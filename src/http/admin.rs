@@ -48,16 +48,19 @@ pub(super) async fn health() -> HttpResponse {
 /// here.
 pub(super) async fn ready(state: web::Data<State>) -> HttpResponse {
     let redis = state.optimizer.shared_is_up();
+    let metadata = state.store.as_ref().map(|store| store.is_up());
     let (status, word) = if state.draining.load(Ordering::Relaxed) {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
-    } else if redis == Some(false) {
+    } else if redis == Some(false) || metadata == Some(false) {
         (StatusCode::OK, "degraded")
     } else {
         (StatusCode::OK, "ready")
     };
     let mut dependencies = serde_json::json!({ "memory": "ok" });
-    if let Some(up) = redis {
-        dependencies["redis"] = if up { "ok" } else { "degraded" }.into();
+    for (name, up) in [("redis", redis), ("metadata", metadata)] {
+        if let Some(up) = up {
+            dependencies[name] = if up { "ok" } else { "degraded" }.into();
+        }
     }
     let body = serde_json::json!({ "status": word, "dependencies": dependencies });
     answer("/readyz", status, "application/json", body.to_string())

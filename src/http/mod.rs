@@ -9,6 +9,7 @@ mod error;
 mod headers;
 mod image;
 mod memo;
+mod metadata;
 mod placeholder;
 mod placeholders;
 mod purge;
@@ -35,6 +36,7 @@ use crate::format::ImageFormat;
 use crate::maintenance::Maintenance;
 use crate::optimizer::Optimizer;
 use crate::source::SourcePolicy;
+use crate::store::{MetadataStore, Recorder};
 use crate::telemetry::{Metrics, Secret};
 
 /// Labels of routes. The Next.js path has one label wherever it is configured to be.
@@ -126,6 +128,10 @@ pub struct State {
     pub optimizer: Arc<Optimizer>,
     /// Purges.
     pub maintenance: Arc<Maintenance>,
+    /// The metadata store, where there is one.
+    pub store: Option<Arc<dyn MetadataStore>>,
+    /// What writes to it; told to end by whoever ends the service.
+    pub recorder: Option<Arc<Recorder>>,
     /// Which sources are allowed.
     pub policy: Arc<SourcePolicy>,
     /// The process's metrics.
@@ -182,6 +188,9 @@ pub fn admin(state: &web::Data<State>) -> impl FnOnce(&mut ServiceConfig) + use<
             .service(reads("/", "/", problem, admin::playground))
             .service(reads("/playground.json", "/playground.json", problem, admin::playground_data))
             .service(reads("/metrics", "/metrics", problem, admin::metrics))
+            .service(reads("/variants", "/variants", problem, metadata::variants))
+            .service(reads("/sources", "/sources", problem, metadata::sources))
+            .service(reads("/stats", "/stats", problem, metadata::stats))
             .service(posts("/purge", POSTS, problem, purge::purge))
             .service(reads("/readyz", "/readyz", problem, admin::ready))
             .default_service(web::to(not_found));

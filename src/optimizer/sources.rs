@@ -157,6 +157,16 @@ impl Optimizer {
                 }
             }
         }
+        if prior.is_none()
+            && need == Need::Record
+            && let Some(record) = self.stored_record(&source, epoch).await
+        {
+            if record.lifetime.at(SystemTime::now()) == Freshness::Fresh {
+                let bytes = self.bytes_of(&key, &record);
+                return Ok(Loaded { record, bytes, fetch: None, stale: false });
+            }
+            prior = Some(record);
+        }
         match self.ask_origin(&source, prior.as_ref(), need, epoch).await {
             Ok(loaded) => {
                 self.failures.invalidate(&key);
@@ -246,6 +256,7 @@ impl Optimizer {
             self.tiers.forget(source.key());
         } else if self.ledger.judge(named(source), record.epoch) == Verdict::Valid {
             self.tiers.put_record(source.key(), &record);
+            self.note_source(source, &record);
         }
         record
     }

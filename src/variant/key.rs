@@ -25,6 +25,16 @@ impl ContentHash {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// The hash of these bytes, as it was stored.
+    pub const fn from_bytes(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
+
+    /// The hash.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Base64url without padding, 43 characters.
     pub fn to_base64url(self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)

@@ -20,6 +20,7 @@ mod image_route;
 mod isolation;
 mod load;
 mod manifest;
+mod metadata;
 mod next_serving;
 mod next_validation;
 mod origin_tests;

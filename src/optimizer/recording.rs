@@ -1,0 +1,74 @@
+//! What the metadata store is told: sources, variants, and how each request was answered.
+//!
+//! The law: telling costs the request nothing that can fail or wait, and only what may be stored is described.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::sources::named;
+use super::{Optimizer, Outcome};
+use crate::cache::CacheStatus;
+use crate::record::SourceRecord;
+use crate::source::SourceUrl;
+use crate::store::{Answered, Known, VariantMeta};
+use crate::variant::Wish;
+
+impl Optimizer {
+    /// Counts an answer; the first of a variant in this process describes it.
+    pub(super) fn note(&self, source: &SourceUrl, wish: &Wish, outcome: &Outcome, now: SystemTime) {
+        let Some(recorder) = &self.recorder else { return };
+        let answered = match outcome.status {
+            CacheStatus::Memory => Answered::Memory,
+            CacheStatus::Redis => Answered::Shared,
+            CacheStatus::Stale => Answered::Stale,
+            CacheStatus::Miss => Answered::Miss,
+            CacheStatus::Collapsed => Answered::Collapsed,
+            CacheStatus::Bypass => Answered::Bypass,
+        };
+        if let Some(width) = wish.width {
+            recorder.asked_width(source.key_ref(), width, outcome.record.width);
+        }
+        let known = recorder.hit(source.key_ref(), &outcome.hint.key, answered, now);
+        if known == Known::Yes || !outcome.record.storable {
+            return;
+        }
+        let Outcome { entry, record, .. } = outcome;
+        let rendered = [outcome.timings.decode, outcome.timings.resize, outcome.timings.encode];
+        let render_us = rendered.iter().flatten().map(|time| time.as_micros() as u64).sum::<u64>();
+        self.note_source(source, record);
+        recorder.variant(
+            source.key(),
+            outcome.hint.key,
+            VariantMeta {
+                content: record.content,
+                transform: wish.resolve(&record.shape()),
+                format: entry.format,
+                width: entry.width,
+                height: entry.height,
+                bytes: entry.bytes.len() as u64,
+                render_us: (render_us > 0).then_some(render_us),
+                effort: None,
+                created_at: now,
+            },
+        );
+    }
+
+    /// Describes a source.
+    pub(super) fn note_source(&self, source: &SourceUrl, record: &Arc<SourceRecord>) {
+        if let Some(recorder) = &self.recorder {
+            recorder.source(source.key(), source.as_str(), Arc::clone(record), SystemTime::now());
+        }
+    }
+
+    /// The record that the store has from before this process: what is not in memory after a restart. Only of a source
+    /// that was not purged since, because the store hears of purges behind the caller's back.
+    pub(super) async fn stored_record(&self, source: &SourceUrl, epoch: u64) -> Option<Arc<SourceRecord>> {
+        let store = self.store.as_ref().filter(|_| self.ledger.newest(named(source)) == 0)?;
+        let record = store.record(source.key()).await?;
+        // Epochs of an earlier process mean nothing in this one; the store has taken out what was purged in that.
+        let record = Arc::new(SourceRecord { epoch, ..record });
+        self.usable(source, &record, SystemTime::now())?;
+        self.tiers.memory.put_record(source.key(), Arc::clone(&record));
+        Some(record)
+    }
+}

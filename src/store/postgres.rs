@@ -1,0 +1,113 @@
+//! PostgreSQL, shared by all replicas.
+//!
+//! The law: the pool's maximum is a maximum on the server too. What takes too long is ended by the server, which knows how,
+//! and only a server that does not even do that is left by cutting the connection.
+#![expect(clippy::disallowed_types, reason = "the room that knows SQL")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use sqlx::Executor as _;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, Postgres};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use super::Settings;
+use super::engine::{Cell, Connections, Engine, Error, Limits, Question, Row, Statement, Value, over};
+use super::schema;
+use crate::telemetry::Metrics;
+
+/// How long the server has for ending what took too long, until it counts as hung.
+const GRACE: Duration = Duration::from_secs(2);
+/// A migration of a large database, or waiting for another replica's.
+const MIGRATION: Duration = Duration::from_secs(600);
+/// Distinct statements kept prepared on a connection.
+const PREPARED: usize = 200;
+
+over!(Postgres, PgArguments, "BEGIN");
+
+/// See the module's text.
+pub(super) struct PostgresServer {
+    pool: PgPool,
+    metrics: Arc<Metrics>,
+    runtime: Handle,
+}
+
+impl PostgresServer {
+    /// Connects to nothing yet.
+    pub(super) fn new(options: &PgConnectOptions, settings: &Settings, metrics: Arc<Metrics>, runtime: Handle) -> Self {
+        let limit = settings.statement_timeout.as_millis().max(1).to_string();
+        let options = options
+            .clone()
+            .application_name("pixgate")
+            .statement_cache_capacity(PREPARED)
+            // A replica that vanishes within a transaction would hold the gate for everybody.
+            .options([
+                ("statement_timeout", limit.as_str()),
+                ("idle_in_transaction_session_timeout", limit.as_str()),
+                ("tcp_keepalives_idle", "30"),
+                ("tcp_keepalives_interval", "10"),
+            ]);
+        let _entered = runtime.enter();
+        let pool = PgPoolOptions::new()
+            .max_connections(settings.max_connections)
+            .acquire_timeout(settings.acquire_timeout)
+            .idle_timeout(settings.idle_timeout)
+            .test_before_acquire(true)
+            .connect_lazy_with(options);
+        Self { pool, metrics, runtime }
+    }
+}
+
+impl Engine for PostgresServer {
+    fn migrate(&self) -> BoxFuture<'static, Result<(), Error>> {
+        let (pool, metrics) = (self.pool.clone(), Arc::clone(&self.metrics));
+        let work = async move {
+            let mut connection = acquire(&pool, pool.options().get_acquire_timeout(), &metrics).await?;
+            let work = async {
+                connection.execute("SET statement_timeout = 0").await?;
+                // Locks by an advisory lock of the session.
+                schema::POSTGRES.run_direct(None, &mut *connection, false).await.map_err(schema::refused)?;
+                connection.execute("RESET statement_timeout").await?;
+                Ok(())
+            };
+            let outcome: Result<(), Error> = timeout(MIGRATION, work).await.unwrap_or(Err(Error::Timeout));
+            if outcome.is_err() {
+                // The lock goes with the connection, and only with it.
+                drop(connection.detach());
+            }
+            outcome
+        };
+        detached(&self.runtime, work)
+    }
+
+    fn ask(&self, questions: Vec<Question>, limits: Limits) -> BoxFuture<'static, Result<Vec<Vec<Row>>, Error>> {
+        let (pool, metrics) = (self.pool.clone(), Arc::clone(&self.metrics));
+        let work = async move {
+            let mut connection = acquire(&pool, limits.acquire, &metrics).await?;
+            let outcome = timeout(limits.statement + GRACE, ask_all(&mut connection, &questions)).await;
+            give_back(connection, outcome)
+        };
+        detached(&self.runtime, work)
+    }
+
+    fn write(&self, statements: Vec<Statement>, limits: Limits) -> BoxFuture<'static, Result<Option<u64>, Error>> {
+        let (pool, metrics) = (self.pool.clone(), Arc::clone(&self.metrics));
+        let work = async move {
+            let mut connection = acquire(&pool, limits.acquire, &metrics).await?;
+            let outcome = timeout(limits.statement + GRACE, write_all(&mut connection, &statements)).await;
+            give_back(connection, outcome)
+        };
+        detached(&self.runtime, work)
+    }
+
+    fn connections(&self) -> Connections {
+        Connections::of(self.pool.size(), self.pool.num_idle())
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        let pool = self.pool.clone();
+        async move { pool.close().await }.boxed()
+    }
+}

@@ -1,0 +1,269 @@
+//! Writing behind: records go to the store at once, counts every few seconds, and nobody who serves a picture waits.
+//!
+//! What the end of the process by force may cost: the counts since the last flush, `metadata.flush_interval` at most; and a
+//! record or purge that was put in the last milliseconds, while the transaction that takes it was under way. Whoever wants
+//! to be sure of a record waits for [`Recorder::written`]. The law: everything is bounded, and what does not fit is counted.
+
+mod counts;
+mod queue;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use self::counts::Counts;
+use self::queue::Queue;
+use super::answers::before;
+use super::rows::{Answered, Batch, NewSource, NewVariant, Purge, Scope, Stamp, VariantMeta};
+use super::{MetadataStore, Settings};
+use crate::record::{SourceKey, SourceRecord};
+use crate::telemetry::Metrics;
+use crate::variant::VariantKey;
+
+/// Pauses between attempts to write the same batch.
+const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
+/// How often retention is seen to.
+const RETENTION: Duration = Duration::from_secs(3_600);
+/// Sources removed in one transaction, and the pause after it.
+const REMOVED: (u32, Duration) = (200, Duration::from_millis(50));
+
+/// Whether a variant was described to the store by this process of late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing is to be done.
+    Yes,
+    /// The caller, who knows what they are, should put [`Recorder::source`] and [`Recorder::variant`]; it is said once.
+    No,
+}
+
+struct Shared {
+    store: Arc<dyn MetadataStore>,
+    metrics: Arc<Metrics>,
+    counts: Counts,
+    queue: Mutex<Queue>,
+    wake: Notify,
+    /// Set when no more is to come.
+    stopping: AtomicBool,
+    /// The newest put whose fate is known.
+    settled: watch::Sender<u64>,
+    flush_interval: Duration,
+    retention: Duration,
+}
+
+/// See the module's text.
+pub struct Recorder {
+    shared: Arc<Shared>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            task.abort();
+        }
+    }
+}
+
+impl Recorder {
+    /// Begins to write behind into `store`, by a task on `runtime`.
+    pub fn start(store: Arc<dyn MetadataStore>, settings: &Settings, metrics: Arc<Metrics>, runtime: &Handle) -> Self {
+        let shared = Arc::new(Shared {
+            store,
+            metrics,
+            counts: Counts::default(),
+            queue: Mutex::default(),
+            wake: Notify::new(),
+            stopping: AtomicBool::new(false),
+            settled: watch::Sender::new(0),
+            flush_interval: settings.flush_interval,
+            retention: settings.retention,
+        });
+        let task = Writer { shared: Arc::clone(&shared), writer: fastrand::u64(..), batch: 0, complained: false }.run();
+        Self { shared, task: Mutex::new(Some(runtime.spawn(task))) }
+    }
+
+    /// Counts a request for a variant. A few dozen nanoseconds when the variant is known here.
+    pub fn hit(&self, source: &SourceKey, variant: &VariantKey, answered: Answered, now: SystemTime) -> Known {
+        self.shared.counts.hit(source, variant, answered, now).unwrap_or_else(|| self.dropped(1, Known::Yes))
+    }
+
+    /// Counts a request for a width of a source that is `has` pixels wide.
+    pub fn asked_width(&self, source: &SourceKey, width: u32, has: u32) {
+        self.shared.counts.asked(source, width, width > has).unwrap_or_else(|| self.dropped(1, ()));
+    }
+
+    /// Puts a record.
+    pub fn source(&self, key: SourceKey, url: &str, record: Arc<SourceRecord>, now: SystemTime) {
+        let new = NewSource { key, url: url.into(), record, seen_at: now };
+        self.put(|queue| queue.source(new));
+    }
+
+    /// Puts a variant.
+    pub fn variant(&self, source: SourceKey, key: VariantKey, meta: VariantMeta) {
+        self.shared.counts.described(&source, &key);
+        self.put(|queue| queue.variant(NewVariant { source, key, meta }));
+    }
+
+    /// Puts that a source was purged.
+    pub fn purged(&self, source: SourceKey, now: SystemTime) {
+        self.purge(Purge { scope: Scope::Source(source), soft: false, at: now });
+    }
+
+    /// Puts a purge of any kind. Records that were put before it are not written any more.
+    pub fn purge(&self, purge: Purge) {
+        self.put(|queue| queue.purge(purge));
+    }
+
+    fn put(&self, put: impl FnOnce(&mut Queue) -> bool) {
+        let kept = put(&mut self.shared.queue());
+        if !kept {
+            self.dropped(1, ());
+        }
+        self.shared.wake.notify_one();
+    }
+
+    fn dropped<T>(&self, rows: u64, answer: T) -> T {
+        self.shared.metrics.count_metadata_rows("dropped", rows);
+        answer
+    }
+
+    /// Waits until all records and purges put so far are in the store, or given up.
+    pub async fn written(&self) {
+        let ticket = self.shared.queue().ticket();
+        let mut settled = self.shared.settled.subscribe();
+        // Fails when the task is gone, and with it all hope.
+        let _reached = settled.wait_for(|newest| *newest >= ticket).await;
+    }
+
+    /// Writes what is left, until `deadline`; true when all of it is in the store. What is put later is lost.
+    pub async fn shutdown(&self, deadline: Instant) -> bool {
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut task) = task else { return true };
+        self.shared.stopping.store(true, Ordering::Release);
+        self.shared.wake.notify_one();
+        if timeout_at(deadline, &mut task).await.is_ok() {
+            return true;
+        }
+        task.abort();
+        let (records, counts) = (self.shared.queue().take().0, self.shared.counts.take());
+        let left: usize = records.iter().chain(&counts).map(Batch::rows).sum();
+        tracing::warn!(rows = left, "the metadata store did not take everything before the end");
+        self.dropped(left as u64, false)
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The task that writes.
+struct Writer {
+    shared: Arc<Shared>,
+    writer: u64,
+    batch: u64,
+    complained: bool,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        let mut next_flush = Instant::now() + self.shared.flush_interval;
+        let mut next_retention = next_flush;
+        loop {
+            tokio::select! {
+                () = self.shared.wake.notified() => {}
+                () = sleep_until(next_flush) => {}
+            }
+            // Read first: what was put before it was set is then taken.
+            let stopping = self.shared.stopping.load(Ordering::Acquire);
+            self.write_records().await;
+            if stopping || Instant::now() >= next_flush {
+                let mut counts = self.shared.counts.take().into_iter();
+                for batch in counts.by_ref() {
+                    self.send(batch).await;
+                    // A long row of counts does not hold records up.
+                    self.write_records().await;
+                }
+                next_flush = Instant::now() + self.shared.flush_interval;
+            }
+            if stopping {
+                return;
+            }
+            if Instant::now() >= next_retention && !self.shared.retention.is_zero() {
+                self.retain().await;
+                next_retention = Instant::now() + RETENTION;
+            }
+        }
+    }
+
+    async fn write_records(&mut self) {
+        let (batches, ticket) = self.shared.queue().take();
+        for batch in batches {
+            self.send(batch).await;
+        }
+        self.shared.settled.send_replace(ticket);
+    }
+
+    /// Writes a batch, as often as it takes; while the store is away, what comes meanwhile gathers behind it.
+    async fn send(&mut self, batch: Batch) {
+        self.batch += 1;
+        let stamp = Stamp { writer: self.writer, batch: self.batch, at: SystemTime::now() };
+        let (rows, batch) = (batch.rows() as u64, Arc::new(batch));
+        let mut pause = PAUSES[0];
+        loop {
+            match self.shared.store.write(Arc::clone(&batch), stamp).await {
+                Ok(()) => {
+                    self.shared.metrics.count_metadata_rows("ok", rows);
+                    self.complained = false;
+                    return;
+                }
+                Err(error) if error.is_transient() => {
+                    self.shared.metrics.count_metadata_rows("retried", rows);
+                    sleep(pause.mul_f64(1.0 + fastrand::f64() / 2.0)).await;
+                    pause = (pause * 2).min(PAUSES[1]);
+                }
+                Err(error) => {
+                    self.shared.metrics.count_metadata_rows("dropped", rows);
+                    if !std::mem::replace(&mut self.complained, true) {
+                        tracing::warn!(%error, rows, "the metadata store refuses what is written");
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Forgets what was not seen for long, a little at a time.
+    async fn retain(&mut self) {
+        let limit = before(SystemTime::now(), self.shared.retention);
+        let mut removed = 0;
+        loop {
+            match self.shared.store.expire(limit, REMOVED.0).await {
+                Ok(count) => {
+                    removed += count;
+                    if count < REMOVED.0.into() {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "retention goes on in an hour");
+                    break;
+                }
+            }
+            sleep(REMOVED.1).await;
+            if self.shared.stopping.load(Ordering::Acquire) {
+                break;
+            }
+            self.write_records().await;
+        }
+        if removed > 0 {
+            tracing::info!(sources = removed, "sources that were not seen for long are forgotten");
+        }
+    }
+}
