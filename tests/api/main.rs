@@ -30,3 +30,4 @@ mod privacy;
 mod purge;
 mod replicas;
 mod signature;
+mod stores;

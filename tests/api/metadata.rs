@@ -15,7 +15,7 @@ fn over(dir: &TempDir) -> Setup {
     Setup::new().text("metadata.url", &format!("sqlite:{}", dir.path().join("meta.db").display())).text("redis.url", "")
 }
 
-async fn up(app: &App) {
+pub(crate) async fn up(app: &App) {
     let started = Instant::now();
     while app.get("/readyz").await.json()["dependencies"]["metadata"] != "ok" {
         assert!(started.elapsed() < Duration::from_secs(20), "{}", app.log());
@@ -24,7 +24,7 @@ async fn up(app: &App) {
 }
 
 /// Ends the service as an orchestrator does.
-async fn stop(mut app: App) {
+pub(crate) async fn stop(mut app: App) {
     app.terminate();
     assert_eq!(app.exit_code().await, Some(0), "{}", app.log());
 }

@@ -292,7 +292,11 @@ async fn replicas_share_their_work_again_after_redis_lost_everything() {
 }
 
 /// Asks from 32 connections, a third of it cold, until told to stop; how many were answered, and what was no picture.
-fn load(app: &App, origin: &Origin, stop: &Arc<AtomicBool>) -> Vec<tokio::task::JoinHandle<(u32, Vec<String>)>> {
+pub(crate) fn load(
+    app: &App,
+    origin: &Origin,
+    stop: &Arc<AtomicBool>,
+) -> Vec<tokio::task::JoinHandle<(u32, Vec<String>)>> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let base = origin.url("/");
     (0..32)
@@ -320,7 +324,7 @@ fn load(app: &App, origin: &Origin, stop: &Arc<AtomicBool>) -> Vec<tokio::task::
         .collect()
 }
 
-async fn stop_load(load: Vec<tokio::task::JoinHandle<(u32, Vec<String>)>>, stop: &AtomicBool, what: &str) {
+pub(crate) async fn stop_load(load: Vec<tokio::task::JoinHandle<(u32, Vec<String>)>>, stop: &AtomicBool, what: &str) {
     stop.store(true, Ordering::SeqCst);
     let mut answered = 0;
     for task in load {

@@ -8,6 +8,9 @@ pub(crate) mod cut;
 pub(crate) mod origin;
 pub(crate) mod pictures;
 #[expect(dead_code, reason = "this suite needs a part of it")]
+#[path = "../../support/postgres.rs"]
+pub(crate) mod postgres;
+#[expect(dead_code, reason = "this suite needs a part of it")]
 #[path = "../../support/redis.rs"]
 pub(crate) mod redis;
 

@@ -1,0 +1,119 @@
+//! PostgreSQL behind running replicas: counts over two of them, what kill -9 costs, and a server that is killed, hangs and
+//! has no connection left while pictures are asked for. Law: real servers, hurt from outside; every picture is a picture.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use crate::harness::app::{App, Setup, TempDir};
+use crate::harness::origin::{Origin, Reply};
+use crate::harness::pictures::{busy, encoded, jpeg};
+use crate::harness::postgres::PostgresServer;
+use crate::metadata::{stop, up};
+use crate::replicas::{load, stop_load};
+
+fn on(server: &PostgresServer) -> Setup {
+    Setup::new().text("metadata.url", &server.url()).set("metadata.max_connections", 5)
+}
+
+async fn requests(app: &App) -> u64 {
+    let stats = app.admin("/stats", &[]).await;
+    assert_eq!(stats.status, 200, "{}", stats.text());
+    stats.json()["requests"].as_u64().expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_replicas_were_asked_is_what_the_store_has_after_a_clean_stop() {
+    let server = PostgresServer::start();
+    let origin = Origin::with("/a.jpg", jpeg(300, 200), "image/jpeg").await;
+    let url = origin.url("/a.jpg");
+    // Both at once on an empty database.
+    let (one, two) = tokio::join!(on(&server).start(), on(&server).start());
+    up(&one).await;
+    up(&two).await;
+    for n in 0..60 {
+        let app = if n % 3 == 0 { &one } else { &two };
+        let width = [16, 32, 64][n % 2];
+        assert_eq!(app.image(&url, &format!("w={width}&f=png")).await.status, 200);
+    }
+    stop(one).await;
+    stop(two).await;
+    let later = on(&server).start().await;
+    up(&later).await;
+    assert_eq!(requests(&later).await, 60);
+    let variants = later.admin(&format!("/variants?url={url}"), &[]).await.json();
+    let counted: u64 = variants.as_array().expect("a list").iter().filter_map(|row| row["requests"].as_u64()).sum();
+    assert_eq!((counted, variants.as_array().map(Vec::len)), (60, Some(2)), "{variants}");
+}
+
+#[tokio::test]
+async fn a_killed_service_loses_one_flush_interval_of_counts_and_no_source() {
+    let dir = TempDir::new();
+    let origin = Origin::start().await;
+    let setup = || {
+        let file = dir.path().join("meta.db");
+        let setup = Setup::new().text("metadata.url", &format!("sqlite:{}", file.display())).text("redis.url", "");
+        setup.text("metadata.flush_interval", "300ms")
+    };
+    let app = setup().start().await;
+    up(&app).await;
+    for n in 0..20 {
+        let path = format!("/{n}.jpg");
+        origin.set(&path, Reply::new(encoded(&busy(80, 40, n), image::ImageFormat::Jpeg), "image/jpeg"));
+        assert_eq!(app.image(&origin.url(&path), "w=16&f=png").await.status, 200);
+    }
+    let started = Instant::now();
+    while requests(&app).await < 20 {
+        assert!(started.elapsed() < Duration::from_secs(10), "counts are written every 300 ms");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for _ in 0..30 {
+        assert_eq!(app.image(&origin.url("/0.jpg"), "w=16&f=png").await.status, 200);
+    }
+    // kill -9.
+    drop(app);
+    let app = setup().start().await;
+    up(&app).await;
+    let kept = requests(&app).await;
+    assert!((20..=50).contains(&kept), "{kept}");
+    assert_eq!(app.admin("/stats", &[]).await.json()["sources"], 20, "no source is lost");
+}
+
+async fn through(what: &str, settings: &[&str], hurt: fn(&mut PostgresServer), heal: fn(&mut PostgresServer)) {
+    let mut server = PostgresServer::start_with(settings);
+    let origin = Origin::start().await;
+    for n in 0..20 {
+        let file = encoded(&busy(160, 80, n), image::ImageFormat::Jpeg);
+        origin.set(&format!("/p{n}.jpg"), Reply::new(file, "image/jpeg"));
+    }
+    let app = on(&server).text("metadata.acquire_timeout", "1s").start().await;
+    up(&app).await;
+    let ending = Arc::new(AtomicBool::new(false));
+    let load = load(&app, &origin, &ending);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    hurt(&mut server);
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert!(app.metric("pixgate_metadata_pool_connections").await <= 6.0, "{what}: the pool and its keeper");
+    heal(&mut server);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    stop_load(load, &ending, what).await;
+    up(&app).await;
+    let warnings = app.log().lines().filter(|line| line.contains("WARN")).count();
+    assert!(warnings < 20, "{what}: a line a change of state, not a line a request:\n{}", app.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgresql_that_is_killed_fails_no_picture() {
+    through("kill -9", &[], PostgresServer::kill, PostgresServer::start_again).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgresql_that_hangs_fails_no_picture() {
+    through("SIGSTOP", &[], |server| server.hang(), |server| server.resume()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgresql_without_connections_fails_no_picture() {
+    // Fewer for its users than the pool would open.
+    through("max_connections", &["max_connections=6"], |_| {}, |_| {}).await;
+}
