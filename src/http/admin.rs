@@ -22,7 +22,8 @@ use crate::format::ImageFormat;
 use crate::telemetry::Secret;
 
 const PLAYGROUND: &str = include_str!("playground.html");
-/// The page shows pictures of any origin and asks the public listener; its code and style are in the page itself.
+const DASHBOARD: &str = include_str!("dashboard.html");
+/// The playground shows pictures of any origin and asks the public listener; its code and style are in the page itself.
 const PLAYGROUND_CSP: &str = "default-src 'none'; img-src * data: blob:; connect-src *; style-src 'unsafe-inline'; \
                               script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -75,7 +76,16 @@ pub(super) async fn metrics(state: web::Data<State>) -> HttpResponse {
 
 /// `GET /`: the page to look at.
 pub(super) async fn playground() -> HttpResponse {
-    let mut response = answer("/", StatusCode::OK, "text/html; charset=utf-8", PLAYGROUND);
+    page("/", PLAYGROUND)
+}
+
+/// `GET /dashboard`: what the metadata store can tell.
+pub(super) async fn dashboard() -> HttpResponse {
+    page("/dashboard", DASHBOARD)
+}
+
+fn page(route: &'static str, html: &'static str) -> HttpResponse {
+    let mut response = answer(route, StatusCode::OK, "text/html; charset=utf-8", html);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PLAYGROUND_CSP));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

@@ -186,6 +186,7 @@ pub fn admin(state: &web::Data<State>) -> impl FnOnce(&mut ServiceConfig) + use<
         let guarded = web::scope("")
             .wrap(from_fn(admin::authorise))
             .service(reads("/", "/", problem, admin::playground))
+            .service(reads("/dashboard", "/dashboard", problem, admin::dashboard))
             .service(reads("/playground.json", "/playground.json", problem, admin::playground_data))
             .service(reads("/metrics", "/metrics", problem, admin::metrics))
             .service(reads("/variants", "/variants", problem, metadata::variants))

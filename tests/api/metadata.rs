@@ -94,6 +94,8 @@ async fn what_clients_asked_for_is_what_is_told() {
 
     let app = over(&dir).start().await;
     up(&app).await;
+    let page = app.admin("/dashboard", &[]).await;
+    assert_eq!((page.status, page.must("content-type")), (200, "text/html; charset=utf-8"));
     let stats = app.admin("/stats", &[]).await.json();
     assert_eq!((&stats["requests"], &stats["hits"], &stats["sources"]), (&22.into(), &19.into(), &2.into()), "{stats}");
     assert_eq!((&stats["topSources"][0]["url"], &stats["exceeding"][0]["width"]), (&a.as_str().into(), &384.into()));
