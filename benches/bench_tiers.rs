@@ -20,6 +20,9 @@ use redis::RedisServer;
 const SOURCES: usize = 100;
 const PICTURE: &[u8] = include_bytes!("../fixtures/images/hubble.jpg");
 
+/// What is done to a Redis.
+type Hurt<'a> = &'a dyn Fn(&mut RedisServer);
+
 fn main() {
     let mut redis = RedisServer::start();
     let origin = origin();
@@ -54,16 +57,33 @@ fn main() {
     let service = with(&redis);
     service.ask_all(origin, "pixgate; hit; detail=redis");
     let target = target(origin, 0);
-    let before = wrk(service.public, &target);
-    redis.hang();
-    // What is not in memory asks Redis, in vain, until the breaker opens.
-    for n in SOURCES..SOURCES + 10 {
-        get(service.public, &self::target(origin, n));
+    println!("\n| p99 of memory hits, 32 connections | |\n|---|---|");
+    println!("| Redis well | {} |", wrk(service.public, &target));
+    let full = |redis: &mut RedisServer| drop(redis.ask("CONFIG SET maxmemory 1"));
+    let garbage = |redis: &mut RedisServer| {
+        for key in redis.keys("pixgate:*") {
+            redis.command(&[b"SET", key.as_bytes(), b"garbage"]);
+        }
+    };
+    let hurts: [(&str, Hurt<'_>); 4] = [
+        ("full", &full),
+        ("full of garbage", &garbage),
+        ("hung (SIGSTOP)", &|redis| redis.hang()),
+        ("killed (kill -9)", &|redis| redis.kill()),
+    ];
+    let mut next = SOURCES;
+    for (state, hurt) in hurts {
+        hurt(&mut redis);
+        // What is not in memory asks Redis, in vain, until the breaker opens where it has to.
+        for _ in 0..10 {
+            get(service.public, &self::target(origin, next));
+            next += 1;
+        }
+        println!("| {state} | {} |", wrk(service.public, &target));
+        if state == "full" {
+            redis.ask("CONFIG SET maxmemory 0");
+        }
     }
-    let during = wrk(service.public, &target);
-    redis.resume();
-    println!("\np99 of memory hits, 32 connections: {before} before, {during} while Redis hangs.");
-    redis.kill();
 }
 
 fn shown(time: Duration) -> String {
