@@ -151,11 +151,12 @@ impl Maintenance {
     async fn carry_out(&self, purge: &Purge) -> Report {
         let (replicas, acknowledged, shared) = match &self.shared {
             None => {
-                self.put_in_force(purge, self.ledger.next_epoch());
+                self.ledger.apply(purge, self.ledger.next_epoch());
                 (1, 1, true)
             }
             Some(tier) => self.share(tier, purge).await,
         };
+        self.write_down(purge);
         let (kind, soft, tags) = (purge.scope.kind(), purge.soft, purge.scope.tags());
         self.metrics.purges.get_or_create(&KindLabels { kind: Label(kind) }).inc();
         if let Some(webhook) = &self.webhook {
@@ -170,12 +171,12 @@ impl Maintenance {
     async fn share(&self, tier: &Tier, purge: &Purge) -> (usize, usize, bool) {
         match tier.ledger_append(written(purge), ACKNOWLEDGED_WITHIN).await {
             Ok(appended) => {
-                self.put_in_force(purge, appended.epoch);
+                self.ledger.apply(purge, appended.epoch);
                 (appended.replicas.max(1), appended.acknowledged.max(1), true)
             }
             Err(failure) => {
                 tracing::warn!(%failure, "a purge is in force here only, until Redis takes it");
-                self.put_in_force(purge, self.ledger.next_epoch());
+                self.ledger.apply(purge, self.ledger.next_epoch());
                 let mut unsent = self.unsent();
                 if unsent.len() >= MAX_UNSENT {
                     *unsent = vec![everything()];
@@ -197,7 +198,7 @@ impl Maintenance {
                 let another = heard.ledger.as_ref().is_some_and(|known| *known != ledger.id);
                 if another || ledger.floor > heard.epoch {
                     // Rules up to there were taken out, or written into a ledger that was lost, before they were heard.
-                    self.put_in_force(&everything(), ledger.floor);
+                    self.ledger.apply(&everything(), ledger.floor);
                 }
                 ledger.rules.iter().for_each(|rule| self.apply(rule));
                 heard.epoch = ledger.rules.last().map_or(ledger.floor, |rule| rule.epoch);
@@ -213,12 +214,11 @@ impl Maintenance {
         }
     }
 
-    /// Judges by a purge from now on, and writes it down for who starts later without the ledger. Rules of the ledger
-    /// that were heard before are not written down again.
-    fn put_in_force(&self, purge: &Purge, epoch: u64) {
-        let new = epoch > self.ledger.epoch();
-        self.ledger.apply(purge, epoch);
-        let Some(recorder) = self.recorder.as_ref().filter(|_| new) else { return };
+    /// Writes a purge down for who starts later without the ledger. Only the replica that was asked does so, and once: what
+    /// is read in the ledger at a start is old, and what is distrusted for want of a ledger was purged by nobody. The time
+    /// is taken now that it is in force: a download that ended before may have begun before.
+    fn write_down(&self, purge: &Purge) {
+        let Some(recorder) = &self.recorder else { return };
         let scope = match &purge.scope {
             Scope::All => store::Scope::All,
             Scope::Host(host) => store::Scope::Host(host.clone()),
@@ -230,11 +230,11 @@ impl Maintenance {
 
     fn apply(&self, rule: &Rule) {
         match serde_json::from_slice(&rule.rule) {
-            Ok(purge) => self.put_in_force(&purge, rule.epoch),
+            Ok(purge) => self.ledger.apply(&purge, rule.epoch),
             Err(error) => {
                 // Of a newer version, perhaps: it purges something, so everything is purged.
                 tracing::warn!(%error, epoch = rule.epoch, "a purge that cannot be read purges everything");
-                self.put_in_force(&everything(), rule.epoch);
+                self.ledger.apply(&everything(), rule.epoch);
             }
         }
     }
@@ -245,7 +245,7 @@ impl Maintenance {
         for purge in waiting {
             // Nobody waits for this one to be done everywhere.
             match tier.ledger_append(written(&purge), Duration::ZERO).await {
-                Ok(appended) => self.put_in_force(&purge, appended.epoch),
+                Ok(appended) => self.ledger.apply(&purge, appended.epoch),
                 Err(_) => self.unsent().push(purge),
             }
         }

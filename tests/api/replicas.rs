@@ -21,7 +21,7 @@ fn on(redis: &RedisServer) -> Setup {
 }
 
 /// A replica that has found its Redis.
-async fn replica(setup: Setup) -> App {
+pub(crate) async fn replica(setup: Setup) -> App {
     let app = setup.start().await;
     until_redis(&app, "ok").await;
     app

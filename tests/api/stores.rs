@@ -6,11 +6,14 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::harness::app::{App, Setup, TempDir};
+use crate::harness::client::enc;
 use crate::harness::origin::{Origin, Reply};
 use crate::harness::pictures::{busy, encoded, jpeg};
 use crate::harness::postgres::PostgresServer;
+use crate::harness::redis::RedisServer;
 use crate::metadata::{stop, up};
-use crate::replicas::{load, stop_load};
+use crate::purge::purge;
+use crate::replicas::{load, replica, stop_load};
 
 fn on(server: &PostgresServer) -> Setup {
     Setup::new().text("metadata.url", &server.url()).set("metadata.max_connections", 5)
@@ -77,6 +80,37 @@ async fn a_killed_service_loses_one_flush_interval_of_counts_and_no_source() {
     let kept = requests(&app).await;
     assert!((20..=50).contains(&kept), "{kept}");
     assert_eq!(app.admin("/stats", &[]).await.json()["sources"], 20, "no source is lost");
+}
+
+#[tokio::test]
+async fn a_start_with_redis_purges_nothing_that_the_store_knows() {
+    let (redis, server) = (RedisServer::start(), PostgresServer::start());
+    let origin = Origin::with("/a.jpg", jpeg(300, 200), "image/jpeg").await;
+    let (kept, purged) = (origin.url("/a.jpg"), origin.url("/a.jpg?purged"));
+    let setup = || on(&server).text("redis.url", &redis.url());
+    let source = async |app: &App, url: &str| {
+        let page = app.admin(&format!("/sources?prefix={}", enc(url)), &[]).await.json();
+        let sources = page["sources"].as_array().expect("a list").clone();
+        sources.into_iter().find(|source| source["url"] == url).expect("the source")
+    };
+    // Two at once, so that one hears of the purge from the other; then one that reads it in the ledger.
+    let apps = [replica(setup()).await, replica(setup()).await];
+    for app in &apps {
+        up(app).await;
+        assert_eq!(app.image(&kept, "w=16&f=png").await.status, 200);
+        assert_eq!(app.image(&purged, "w=16&f=png").await.status, 200);
+    }
+    assert_eq!(purge(&apps[0], &format!(r#"{{"url":"{purged}"}}"#)).await.status, 200);
+    for app in apps {
+        stop(app).await;
+    }
+    let app = replica(setup()).await;
+    up(&app).await;
+    stop(app).await;
+    let app = replica(setup()).await;
+    up(&app).await;
+    assert_eq!(source(&app, &kept).await["purges"], 0);
+    assert_eq!(source(&app, &purged).await["purges"], 1);
 }
 
 async fn through(what: &str, settings: &[&str], hurt: fn(&mut PostgresServer), heal: fn(&mut PostgresServer)) {
