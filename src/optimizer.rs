@@ -260,6 +260,9 @@ impl Optimizer {
         if let Some(lease) = lease {
             self.release_behind(lease);
         }
+        if let Ok(Outcome { status: CacheStatus::Miss, record, .. }) = &answer {
+            self.recorded(record).await;
+        }
         answer
     }
 

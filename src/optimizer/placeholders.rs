@@ -59,6 +59,7 @@ impl Optimizer {
         let mut loaded = self.load_record(&source).await?;
         let status = if loaded.record.storable { CacheStatus::Miss } else { CacheStatus::Bypass };
         if let Some(placeholder) = loaded.record.placeholder.clone() {
+            self.recorded(&loaded.record).await;
             return Ok(Known { record: loaded.record, placeholder, status });
         }
         if loaded.bytes.is_none() {
@@ -77,6 +78,7 @@ impl Optimizer {
             .inspect_err(|error| self.remember_failure(source.key(), &loaded.record, error))?;
         let placeholder = Arc::new(placeholder);
         let record = self.with_placeholder(&source, loaded.record, &placeholder);
+        self.recorded(&record).await;
         Ok(Known { record, placeholder, status })
     }
 }

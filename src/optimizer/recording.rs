@@ -1,6 +1,7 @@
 //! What the metadata store is told: sources, variants, and how each request was answered.
 //!
-//! The law: telling costs the request nothing that can fail or wait, and only what may be stored is described.
+//! The law: telling costs the request nothing that can fail, a hit waits for nothing, and only what may be stored is
+//! described.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -57,6 +58,14 @@ impl Optimizer {
     pub(super) fn note_source(&self, source: &SourceUrl, record: &Arc<SourceRecord>) {
         if let Some(recorder) = &self.recorder {
             recorder.source(source.key(), source.as_str(), Arc::clone(record), SystemTime::now());
+        }
+    }
+
+    /// Waits until a source that became known by this request is in the store, for milliseconds at most: what was answered
+    /// about it is then known after the end of the process too, however that comes.
+    pub(super) async fn recorded(&self, record: &SourceRecord) {
+        if let Some(recorder) = self.recorder.as_ref().filter(|_| record.storable) {
+            recorder.kept().await;
         }
     }
 

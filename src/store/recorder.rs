@@ -1,8 +1,9 @@
 //! Writing behind: records go to the store at once, counts every few seconds, and nobody who serves a picture waits.
 //!
-//! What the end of the process by force may cost: the counts since the last flush, `metadata.flush_interval` at most; and a
-//! record or purge that was put in the last milliseconds, while the transaction that takes it was under way. Whoever wants
-//! to be sure of a record waits for [`Recorder::written`]. The law: everything is bounded, and what does not fit is counted.
+//! What the end of the process by force may cost: the counts since the last flush, `metadata.flush_interval` at most, and
+//! what was put while nobody waited for it. Who answers a request by which a source becomes known waits for
+//! [`Recorder::kept`], which a store that is late cannot prolong. The law: everything is bounded, and what does not fit is
+//! counted.
 
 mod counts;
 mod queue;
@@ -14,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use self::counts::Counts;
 use self::queue::Queue;
@@ -31,6 +32,8 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)
 const RETENTION: Duration = Duration::from_secs(3_600);
 /// Sources removed in one transaction, and the pause after it.
 const REMOVED: (u32, Duration) = (200, Duration::from_millis(50));
+/// How long an answer waits for its record to be written; a store that takes longer is late.
+const LATE: Duration = Duration::from_millis(50);
 
 /// Whether a variant was described to the store by this process of late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,8 @@ struct Shared {
     stopping: AtomicBool,
     /// The newest put whose fate is known.
     settled: watch::Sender<u64>,
+    /// Somebody waited for the store in vain, and it has written nothing in time since.
+    late: AtomicBool,
     flush_interval: Duration,
     retention: Duration,
 }
@@ -80,6 +85,7 @@ impl Recorder {
             wake: Notify::new(),
             stopping: AtomicBool::new(false),
             settled: watch::Sender::new(0),
+            late: AtomicBool::new(false),
             flush_interval: settings.flush_interval,
             retention: settings.retention,
         });
@@ -138,6 +144,17 @@ impl Recorder {
         let mut settled = self.shared.settled.subscribe();
         // Fails when the task is gone, and with it all hope.
         let _reached = settled.wait_for(|newest| *newest >= ticket).await;
+    }
+
+    /// Waits until all records put so far are in the store: a transaction's time as a rule, [`LATE`] at most, and not at all
+    /// while the store is down or known to be late.
+    pub async fn kept(&self) {
+        if self.shared.late.load(Ordering::Relaxed) || !self.shared.store.is_up() {
+            return;
+        }
+        if timeout(LATE, self.written()).await.is_err() {
+            self.shared.late.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Writes what is left, until `deadline`; true when all of it is in the store. What is put later is lost.
@@ -204,10 +221,14 @@ impl Writer {
 
     async fn write_records(&mut self) {
         let (batches, ticket) = self.shared.queue().take();
+        let (began, any) = (Instant::now(), !batches.is_empty());
         for batch in batches {
             self.send(batch).await;
         }
         self.shared.settled.send_replace(ticket);
+        if any && began.elapsed() < LATE {
+            self.shared.late.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Writes a batch, as often as it takes; while the store is away, what comes meanwhile gathers behind it.

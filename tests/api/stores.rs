@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::harness::app::{App, Setup, TempDir};
 use crate::harness::client::enc;
 use crate::harness::origin::{Origin, Reply};
-use crate::harness::pictures::{busy, encoded, jpeg};
+use crate::harness::pictures::{busy, encoded, jpeg, png};
 use crate::harness::postgres::PostgresServer;
 use crate::harness::redis::RedisServer;
 use crate::metadata::{stop, up};
@@ -47,6 +47,73 @@ async fn what_two_replicas_were_asked_is_what_the_store_has_after_a_clean_stop()
     let variants = later.admin(&format!("/variants?url={url}"), &[]).await.json();
     let counted: u64 = variants.as_array().expect("a list").iter().filter_map(|row| row["requests"].as_u64()).sum();
     assert_eq!((counted, variants.as_array().map(Vec::len)), (60, Some(2)), "{variants}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_source_that_was_answered_for_is_known_after_kill_9() {
+    let (server, dir) = (PostgresServer::start(), TempDir::new());
+    let origin = Origin::start().await;
+    let file = format!("sqlite:{}", dir.path().join("meta.db").display());
+    for address in [server.url(), file] {
+        let setup = || Setup::new().text("metadata.url", &address).text("redis.url", "");
+        for round in 0..10 {
+            let app = setup().start().await;
+            up(&app).await;
+            for n in 0..3 {
+                let path = format!("/{round}-{n}.jpg");
+                origin.set(&path, Reply::new(encoded(&busy(80, 40, n), image::ImageFormat::Jpeg), "image/jpeg"));
+                let url = origin.url(&path);
+                let answer = match n {
+                    0 => app.get(&format!("/placeholder?url={}", enc(&url))).await,
+                    _ => app.image(&url, "w=16&f=png").await,
+                };
+                assert_eq!(answer.status, 200);
+            }
+            // At once, by kill -9.
+            drop(app);
+        }
+        let app = setup().start().await;
+        up(&app).await;
+        assert_eq!(app.admin("/stats", &[]).await.json()["sources"], 30, "{address}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spike_waits_for_no_connection_for_long() {
+    let server = PostgresServer::start();
+    let origin = Origin::start().await;
+    for n in 0..200 {
+        origin.set(&format!("/{n}.png"), Reply::new(png(8 + n, 8), "image/png"));
+    }
+    let app = Arc::new(on(&server).set("limits.queue", 4096).start().await);
+    up(&app).await;
+    let clients: Vec<_> = (0..100)
+        .map(|client| {
+            let (app, origin) = (Arc::clone(&app), origin.url(""));
+            tokio::spawn(async move {
+                for n in 0..20 {
+                    let width = [16, 32, 48, 64, 96][n % 5];
+                    let url = format!("{origin}/{}.png", (client * 2 + n * 7) % 200);
+                    assert_eq!(app.image(&url, &format!("w={width}&f=png")).await.status, 200);
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.expect("no error to a client");
+    }
+    let acquired = app.metric("pixgate_metadata_acquire_seconds_count").await;
+    let page = app.admin("/metrics", &[]).await.text();
+    let soon = page.lines().find_map(|line| line.strip_prefix("pixgate_metadata_acquire_seconds_bucket{le=\"1.0\"} "));
+    let soon: f64 = soon.and_then(|count| count.parse().ok()).expect("a bucket of one second");
+    assert!(acquired >= 1.0 && (soon - acquired).abs() < 0.5, "{soon} of {acquired} connections within a second");
+    assert!(app.metric("pixgate_metadata_pool_connections").await <= 6.0, "the pool and its keeper");
+    let app = Arc::into_inner(app).expect("the clients are gone");
+    stop(app).await;
+    let later = on(&server).start().await;
+    up(&later).await;
+    let stats = later.admin("/stats", &[]).await.json();
+    assert_eq!((&stats["requests"], &stats["sources"]), (&2000.into(), &200.into()), "{stats}");
 }
 
 #[tokio::test]

@@ -3,13 +3,14 @@
 
 #![expect(clippy::disallowed_methods, reason = "the harness waits for processes and looks for programs")]
 #![expect(clippy::disallowed_types, reason = "what is in a database is looked at by hand")]
-#![expect(clippy::print_stdout, reason = "measurements are printed")]
 
 mod cases;
 mod faults;
+mod fill;
 mod harness;
 mod migrations;
 mod recorder;
 mod scale;
 #[path = "../support/postgres.rs"]
 mod support;
+mod tls;

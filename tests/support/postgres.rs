@@ -54,6 +54,11 @@ fn program(name: &str) -> Command {
 }
 
 impl PostgresServer {
+    /// Whom its files must belong to, where that is not who runs the tests.
+    pub(crate) fn user() -> Option<u32> {
+        is_root().then_some(UNPRIVILEGED)
+    }
+
     pub(crate) fn start() -> Self {
         Self::start_with(&[])
     }

@@ -191,7 +191,7 @@ fn take<K: Hash + Eq>(map: &mut Map<K>, mut each: impl FnMut(&K, &Slot)) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use super::*;
 
@@ -265,20 +265,5 @@ mod tests {
             }
         });
         assert_eq!(taken + totals(&counts.take()).0, 200_000);
-    }
-
-    #[test]
-    #[ignore = "a measurement: cargo test --lib counting_takes -- --ignored --nocapture"]
-    fn counting_takes_nanoseconds() {
-        let counts = Counts::default();
-        let known: Vec<_> = (0..10_000).map(keys).collect();
-        let now = SystemTime::now();
-        for round in 0..3 {
-            let began = Instant::now();
-            for (source, variant) in known.iter().cycle().take(1_000_000) {
-                counts.hit(source, variant, Answered::Memory, now);
-            }
-            println!("round {round}: {} ns a hit", began.elapsed().as_nanos() / 1_000_000);
-        }
     }
 }
