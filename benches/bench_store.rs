@@ -32,7 +32,10 @@ const QUESTIONS: [(&str, &str); 7] = [
     ("`/sources?sort=hits`, 100 of all", "/sources?sort=hits&limit=100"),
     ("`/sources?sort=bytes`, 100 of all", "/sources?sort=bytes&limit=100"),
     ("`/sources?sort=recent`, 100 of all", "/sources?sort=recent&limit=100"),
-    ("`/sources?prefix=`, 100 of a host's 2,000", "/sources?sort=hits&limit=100&prefix=https%3A%2F%2Fhost7.example.com%2F"),
+    (
+        "`/sources?prefix=`, 100 of a host's 2,000",
+        "/sources?sort=hits&limit=100&prefix=https%3A%2F%2Fhost7.example.com%2F",
+    ),
     ("`/sources?prefix=`, none", "/sources?sort=hits&limit=100&prefix=https%3A%2F%2Fnobody.example.com%2F"),
 ];
 
@@ -70,7 +73,11 @@ fn main() {
         println!("| {name} | {p} | {q} | {r} | {s} |");
     }
     println!("\n| a placeholder in memory, over one connection | p50 | p99 |\n|---|---|---|");
-    println!("| `/placeholder?url=` | {} | {} |", shown(percentile(&placeholder, 50)), shown(percentile(&placeholder, 99)));
+    println!(
+        "| `/placeholder?url=` | {} | {} |",
+        shown(percentile(&placeholder, 50)),
+        shown(percentile(&placeholder, 99))
+    );
 }
 
 /// The times of every question, and of a placeholder.
@@ -96,7 +103,8 @@ fn measured(service: &Service, origin: SocketAddr) -> (Vec<Vec<Duration>>, Vec<D
         // The first ones find cold caches.
         (0..rounds + 5).map(once).skip(5).collect()
     };
-    let questions = QUESTIONS.iter().map(|(_, target)| timed(&mut admin, &target.replace("{url}", &url), ROUNDS)).collect();
+    let questions =
+        QUESTIONS.iter().map(|(_, target)| timed(&mut admin, &target.replace("{url}", &url), ROUNDS)).collect();
     let placeholder = timed(&mut public, &format!("/placeholder?url={url}"), ROUNDS * 10);
     (questions, placeholder)
 }

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use pixgate::format::ImageFormat;
 use pixgate::imaging::Picture;
 use pixgate::imaging::calibration::{self, Native};
-use pixgate::variant::Quality;
+use pixgate::variant::{Effort, Quality};
 use ssimulacra2::{ColorPrimaries, Rgb, TransferCharacteristic, compute_frame_ssimulacra2};
 
 const WIDTHS: [u32; 2] = [640, 1080];
@@ -56,19 +56,23 @@ fn anchors(pictures: &[(PathBuf, Picture)]) -> Result<()> {
     }
     let webp = curve(&references, &ANCHORS, Native::Webp)?;
     let aom = curve(&references, &LADDER_AOM, Native::Aom)?;
+    let dense = curve(&references, &LADDER_AOM, Native::AomDense)?;
+    let webp_dense = curve(&references, &ANCHORS, Native::WebpDense)?;
     let mozjpeg = curve(&references, &LADDER, Native::Mozjpeg)?;
     let rav1e = curve(&references, &LADDER, Native::Rav1e)?;
-    println!("# quality: score (webp bytes) -> libaom (bytes) rav1e (bytes) mozjpeg (bytes)");
+    println!(
+        "# quality: score (webp bytes) -> libaom (bytes), dense (bytes), rav1e (bytes), mozjpeg (bytes), dense webp (bytes)"
+    );
     for (quality, score, bytes) in &webp {
-        let [a, r, m] = [&aom, &rav1e, &mozjpeg].map(|curve| setting(curve, *score));
+        let [a, d, r, m, w] = [&aom, &dense, &rav1e, &mozjpeg, &webp_dense].map(|curve| setting(curve, *score));
         println!(
-            "# {quality:>3}: {score:5.1} ({bytes:.0}) -> {:.1} ({:.0}) {:.1} ({:.0}) {:.1} ({:.0})",
-            a.0, a.1, r.0, r.1, m.0, m.1
+            "# {quality:>3}: {score:5.1} ({bytes:.0}) -> {:.1} ({:.0}), {:.1} ({:.0}), {:.1} ({:.0}), {:.1} ({:.0}), {:.1} ({:.0})",
+            a.0, a.1, d.0, d.1, r.0, r.1, m.0, m.1, w.0, w.1
         );
     }
     for (quality, score, _) in &webp {
-        let [a, r, m] = [&aom, &rav1e, &mozjpeg].map(|curve| setting(curve, *score).0);
-        println!("    anchor({quality:.1}, {:.1}, {:.1}, {:.1}),", a.round(), r.round(), m.round());
+        let [a, d, r, m] = [&aom, &dense, &rav1e, &mozjpeg].map(|curve| setting(curve, *score).0);
+        println!("    anchor({quality:.1}, {:.1}, {:.1}, {:.1}, {:.1}),", a.round(), d.round(), r.round(), m.round());
     }
     Ok(())
 }
@@ -140,7 +144,8 @@ fn times(pictures: &[(PathBuf, Picture)]) -> Result<()> {
             let scaled = scaled.context("scaled")?;
             print!("\n  {:>4}x{:<4} resize {:5.1} ms", scaled.width, scaled.height, ms(resize));
             for format in ImageFormat::OUTPUTS {
-                let (time, bytes) = median(|| calibration::encode(&scaled, format, quality).map(|bytes| bytes.len()))?;
+                let (time, bytes) =
+                    median(|| calibration::encode(&scaled, format, quality, Effort::Fast).map(|bytes| bytes.len()))?;
                 print!("  {format} {:6.1} ms {bytes:>8}", ms(time));
             }
         }

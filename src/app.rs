@@ -15,6 +15,7 @@ use actix_web::{App as ActixApp, HttpServer, dev, web};
 use anyhow::Context as _;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use crate::cache::ledger::Ledger;
@@ -25,7 +26,7 @@ use crate::config::Config;
 use crate::http::{self, Sample, State};
 use crate::imaging::schedule::Scheduler;
 use crate::maintenance::{self, Maintenance};
-use crate::optimizer::{Optimizer, Parts};
+use crate::optimizer::{Optimizer, Parts, WAITING};
 use crate::source::webhook::Webhook;
 use crate::source::{Fetcher, Glob, RemotePattern, SourcePolicy};
 use crate::store::{self, Recorder};
@@ -164,6 +165,7 @@ fn build_state(
         metrics: Arc::clone(&metrics),
         runtime: runtime.clone(),
     });
+    let (candidates, waiting) = mpsc::channel(WAITING);
     let optimizer = Arc::new(Optimizer::new(Parts {
         fetcher,
         scheduler,
@@ -173,9 +175,11 @@ fn build_state(
         imaging: config.imaging.clone(),
         store: store.clone(),
         recorder: recorder.clone(),
+        candidates,
         metrics: Arc::clone(&metrics),
-        runtime,
+        runtime: runtime.clone(),
     }));
+    maintenance::refine::start(&optimizer, waiting, config.refine.clone(), Arc::clone(&metrics), &runtime);
     Ok(State {
         optimizer,
         maintenance,

@@ -1,8 +1,10 @@
-//! What operators have done to the cache from outside: purges, here and on every replica.
+//! What is done to the cache from outside: purges, here and on every replica, and better variants for what is asked for again.
 //!
 //! The law: when a purge has been answered, no replica that listens serves the old picture; one that was cut off serves
 //! nothing old once it is back. A purge that Redis did not take is in force here at once and is handed on when Redis is
 //! back.
+
+pub mod refine;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -199,6 +201,9 @@ impl Maintenance {
                 if another || ledger.floor > heard.epoch {
                     // Rules up to there were taken out, or written into a ledger that was lost, before they were heard.
                     self.ledger.apply(&everything(), ledger.floor);
+                    if heard.ledger.is_some() {
+                        tracing::warn!("purges may have been missed, so what was kept until now is not used");
+                    }
                 }
                 ledger.rules.iter().for_each(|rule| self.apply(rule));
                 heard.epoch = ledger.rules.last().map_or(ledger.floor, |rule| rule.epoch);

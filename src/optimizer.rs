@@ -3,22 +3,31 @@
 //! Look-up goes record → transform → variant. What must be fetched or drawn is done in detached flights, so that equal
 //! requests share it and a client who leaves does not undo it. A failing tier is a counter, never a failed image.
 
+mod decoded;
 mod draw;
 mod error;
+mod outcome;
+mod pace;
 mod placeholders;
 mod recording;
+mod refine;
 mod shared;
 mod sources;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
+use self::decoded::{Held, Pictures};
 pub use self::error::Error;
+use self::outcome::outcome;
+pub use self::outcome::{Hint, Outcome, RequestTimings};
+use self::pace::Pace;
 pub use self::placeholders::Known;
+pub use self::refine::{Candidate, Refined, WAITING};
 use self::shared::Turn;
 use self::sources::{Failure, Loaded, Need};
 use crate::cache::flight::Flights;
@@ -27,7 +36,7 @@ use crate::cache::tiered::Tiered;
 use crate::cache::{self, CacheStatus, Entry};
 use crate::imaging;
 use crate::imaging::schedule::Scheduler;
-use crate::record::{Freshness, PlaceholderSet, SourceKey, SourceRecord, WishKey};
+use crate::record::{Freshness, PlaceholderSet, SourceKey, WishKey};
 use crate::source::{Fetcher, SourceUrl};
 use crate::store::{MetadataStore, Recorder};
 use crate::telemetry::{Label, LookupLabels, Metrics, TierLabels};
@@ -39,50 +48,6 @@ const DOWNLOADS: usize = 32;
 const JOURNEYS: usize = 1024;
 /// Sources whose failure is remembered at once.
 const FAILURES: u64 = 10_000;
-
-/// Where a request found its picture, so that the next one need not work it out: the key follows from the content and
-/// the wish alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hint {
-    content: ContentHash,
-    key: VariantKey,
-}
-
-/// A picture and what a response says about it.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// The picture.
-    pub entry: Arc<Entry>,
-    /// Where it lies.
-    pub hint: Hint,
-    /// Its source.
-    pub record: Arc<SourceRecord>,
-    /// How the request was answered.
-    pub status: CacheStatus,
-    /// Full lifetime of the source, as Next.js reports it.
-    pub ttl: Duration,
-    /// What is left of that; nothing for a stale one.
-    pub remaining: Duration,
-    /// A soft purge has named its source since: nobody behind us is to keep this one.
-    pub superseded: bool,
-    /// Where the time went; empty for a hit.
-    pub timings: RequestTimings,
-}
-
-/// Time spent in each phase of one request; absent when it was not needed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RequestTimings {
-    /// With the origin.
-    pub fetch: Option<Duration>,
-    /// Waiting for a render thread.
-    pub queue: Option<Duration>,
-    /// Decoding.
-    pub decode: Option<Duration>,
-    /// Scaling.
-    pub resize: Option<Duration>,
-    /// Encoding.
-    pub encode: Option<Duration>,
-}
 
 type Answer = Result<Outcome, Arc<Error>>;
 
@@ -112,6 +77,8 @@ pub struct Parts {
     pub store: Option<Arc<dyn MetadataStore>>,
     /// Writes behind what is to be known after it.
     pub recorder: Option<Arc<Recorder>>,
+    /// Where variants go that could be better.
+    pub candidates: mpsc::Sender<Candidate>,
     /// The process's metrics.
     pub metrics: Arc<Metrics>,
     /// Where flights run.
@@ -127,6 +94,8 @@ pub struct Optimizer {
     imaging: Arc<imaging::Settings>,
     store: Option<Arc<dyn MetadataStore>>,
     recorder: Option<Arc<Recorder>>,
+    candidates: mpsc::Sender<Candidate>,
+    pace: Pace,
     metrics: Arc<Metrics>,
     runtime: Handle,
     downloads: Semaphore,
@@ -134,6 +103,8 @@ pub struct Optimizer {
     ledger: Arc<Ledger>,
     loads: Flights<(SourceKey, Need, u64), Result<Loaded, Arc<Error>>>,
     draws: Flights<VariantKey, Result<Drawn, Arc<Error>>>,
+    decodes: Flights<ContentHash, Result<Arc<Held>, Arc<Error>>>,
+    pictures: Pictures,
     journeys: Flights<(SourceKey, Wish, u64), Answer>,
     placeholders: Flights<(SourceKey, u64), Result<Known, Arc<Error>>>,
     failures: moka::sync::Cache<SourceKey, Failure>,
@@ -146,7 +117,19 @@ pub struct Optimizer {
 impl Optimizer {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { fetcher, scheduler, tiers, ledger, settings, imaging, store, recorder, metrics, runtime } = parts;
+        let Parts {
+            fetcher,
+            scheduler,
+            tiers,
+            ledger,
+            settings,
+            imaging,
+            store,
+            recorder,
+            candidates,
+            metrics,
+            runtime,
+        } = parts;
         let lookup = |outcome| {
             let labels = LookupLabels { tier: Label("memory"), outcome: Label(outcome) };
             metrics.cache_lookups.get_or_create(&labels).clone()
@@ -159,8 +142,11 @@ impl Optimizer {
             downloads: Semaphore::new(DOWNLOADS),
             loads: Flights::new(runtime.clone()),
             draws: Flights::new(runtime.clone()),
+            decodes: Flights::new(runtime.clone()),
+            pictures: Pictures::default(),
             journeys: Flights::new(runtime.clone()),
             placeholders: Flights::new(runtime.clone()),
+            pace: Pace::new(imaging.avif_engine),
             imaging: Arc::new(imaging),
             fetcher,
             scheduler,
@@ -169,6 +155,7 @@ impl Optimizer {
             settings,
             store,
             recorder,
+            candidates,
             metrics,
             runtime,
         }
@@ -191,6 +178,7 @@ impl Optimizer {
         };
         if let Some(outcome) = &found {
             self.note(source, wish, outcome, now);
+            self.note_interim(source, wish, outcome);
         }
         found
     }
@@ -212,8 +200,12 @@ impl Optimizer {
             Some(hint) if hint.content == record.content => hint.key,
             _ => VariantKey::new(&record.content, &wish.resolve(&record.shape())),
         };
-        let entry = self.tiers.memory.variant(&key)?;
+        let (entry, key, instead) = match self.tiers.memory.variant(&key) {
+            Some(entry) => (entry, key, None),
+            None => self.find_instead(wish, &record)?,
+        };
         let mut found = outcome(entry, key, record, status, RequestTimings::default(), now);
+        found.instead = instead;
         if status == CacheStatus::Stale {
             self.refresh_behind(source);
             found.superseded = self.is_superseded(source, &found.record);
@@ -239,6 +231,9 @@ impl Optimizer {
             outcome.status = CacheStatus::Collapsed;
         }
         self.note(source, wish, &outcome, SystemTime::now());
+        if outcome.instead.is_some() || outcome.status != CacheStatus::Miss {
+            self.note_interim(source, wish, &outcome);
+        }
         Ok(outcome)
     }
 
@@ -271,7 +266,8 @@ impl Optimizer {
         let mut loaded = self.load_record(source).await?;
         let mut fetch = loaded.fetch;
         loop {
-            let transform = wish.resolve(&loaded.record.shape());
+            let instead = self.instead(wish, &loaded.record);
+            let transform = instead.unwrap_or(*wish).resolve(&loaded.record.shape());
             let key = VariantKey::new(&loaded.record.content, &transform);
             let status = match (&loaded, loaded.record.storable) {
                 (Loaded { stale: true, .. }, _) => CacheStatus::Stale,
@@ -280,12 +276,13 @@ impl Optimizer {
             };
             let known = match self.tiers.memory.variant(&key) {
                 // The source was asked for anew, and may be what it was when its variants were made elsewhere.
-                None if fetch.is_some() && loaded.record.storable => self.tiers.variant_shared(key).await,
+                None if fetch.is_some() && loaded.record.storable => self.tiers.variant_shared(key, |_| true).await,
                 known => known,
             };
             if let Some(entry) = known {
                 let timings = RequestTimings { fetch, ..RequestTimings::default() };
-                return Ok(outcome(entry, key, loaded.record, status, timings, SystemTime::now()));
+                let found = outcome(entry, key, loaded.record, status, timings, SystemTime::now());
+                return Ok(Outcome { instead, ..found });
             }
             let Some(bytes) = loaded.bytes.clone() else {
                 // The record was known and the variant was not: now the bytes are needed, and they may have changed.
@@ -295,11 +292,13 @@ impl Optimizer {
             };
             let drawn = self.draw(source, &loaded.record, key, transform, bytes).await?;
             if loaded.record.storable {
+                let wish_key = instead.map_or(wish_key, |instead| WishKey::new(&source.key(), &instead));
                 self.tiers.share_variant(source.key(), wish_key, key, &drawn.entry);
             }
             let record = self.with_placeholder(source, loaded.record, &drawn.placeholder);
             let timings = RequestTimings { fetch, ..drawn.timings };
-            return Ok(outcome(drawn.entry, key, record, status, timings, SystemTime::now()));
+            let made = outcome(drawn.entry, key, record, status, timings, SystemTime::now());
+            return Ok(Outcome { instead, ..made });
         }
     }
 
@@ -321,20 +320,4 @@ impl Optimizer {
 /// The tags by which a CDN can drop what was made of `source`; a purge names one of them.
 pub fn tags_of(source: &SourceUrl) -> [String; 3] {
     sources::named(source).tags()
-}
-
-fn outcome(
-    entry: Arc<Entry>,
-    key: VariantKey,
-    record: Arc<SourceRecord>,
-    status: CacheStatus,
-    timings: RequestTimings,
-    now: SystemTime,
-) -> Outcome {
-    let (ttl, mut remaining) = (record.lifetime.ttl, record.lifetime.remaining(now));
-    if status == CacheStatus::Stale {
-        remaining = Duration::ZERO;
-    }
-    let hint = Hint { content: record.content, key };
-    Outcome { entry, hint, record, status, ttl, remaining, superseded: false, timings }
 }

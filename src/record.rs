@@ -68,6 +68,11 @@ impl WishKey {
 }
 
 impl WishKey {
+    /// The name of the work that makes what answers this wish better.
+    pub fn refined(&self) -> [u8; 32] {
+        Sha256::new().chain_update(b"pixgate.refine").chain_update(self.0).finalize().into()
+    }
+
     /// The name of the work for this wish since the purge of this epoch: who asks after a purge is not to wait for who
     /// asked before.
     pub fn since(&self, epoch: u64) -> [u8; 32] {

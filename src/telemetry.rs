@@ -166,6 +166,8 @@ pub struct Metrics {
     pub metadata_writes: Family<OutcomeLabels, Counter>,
     /// Work refused or abandoned.
     pub shed: Family<ReasonLabels, Counter>,
+    /// Variants that were to be made better behind.
+    pub refined: Family<OutcomeLabels, Counter>,
     /// Purges asked for here.
     pub purges: Family<KindLabels, Counter>,
     /// Attempts to tell the purge webhook.
@@ -246,6 +248,8 @@ impl Metrics {
             let _there = shed.get_or_create(&ReasonLabels { reason: Label(reason) });
         }
         registry.register("shed", "Work refused or abandoned", shed.clone());
+        let refined = Family::default();
+        registry.register("refined", "Variants made better behind, by outcome", refined.clone());
         let purges = Family::default();
         registry.register("purges", "Purges asked for here", purges.clone());
         let webhooks = Family::default();
@@ -275,6 +279,7 @@ impl Metrics {
             metadata_acquire_seconds,
             metadata_writes,
             shed,
+            refined,
             purges,
             webhooks,
             bytes_saved,

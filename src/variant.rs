@@ -55,6 +55,44 @@ impl Quality {
     }
 }
 
+/// How much time an encoder may take for the same visible quality: none of what is asked for depends on it, only bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effort {
+    /// For whoever waits.
+    #[default]
+    Fast,
+    /// For what is asked for again: fewer bytes.
+    Dense,
+}
+
+impl Effort {
+    /// `fast` or `dense`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Dense => "dense",
+        }
+    }
+
+    /// A number for each that stays the same: 1 and 2.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Fast => 1,
+            Self::Dense => 2,
+        }
+    }
+
+    /// The effort with this number.
+    pub const fn from_number(number: u64) -> Option<Self> {
+        match number {
+            1 => Some(Self::Fast),
+            2 => Some(Self::Dense),
+            _ => None,
+        }
+    }
+}
+
 /// An opaque sRGB colour, 8 bits a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rgb(pub [u8; 3]);

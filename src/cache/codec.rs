@@ -7,12 +7,13 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::Entry;
+use super::{Entry, Mark};
 use crate::format::ImageFormat;
 use crate::record::SourceRecord;
+use crate::variant::Effort;
 
 /// Part of every key and every value: raised when either is written differently.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 const MAGIC: [u8; 4] = *b"pxgt";
 /// Magic 4, version 1, kind 1, zero 2, length 4, checksum 4.
@@ -57,6 +58,7 @@ struct Meta<'a> {
     width: u32,
     height: u32,
     etag: &'a str,
+    effort: Option<Effort>,
 }
 
 /// A record as bytes.
@@ -80,7 +82,8 @@ pub fn decode_record(value: &Bytes) -> Result<SourceRecord, Damage> {
 
 /// A variant as bytes.
 pub fn encode_entry(entry: &Entry) -> Option<Vec<u8>> {
-    let meta = Meta { format: entry.format, width: entry.width, height: entry.height, etag: &entry.etag };
+    let Entry { format, width, height, effort, .. } = *entry;
+    let meta = Meta { format, width, height, etag: &entry.etag, effort };
     seal(Kind::Entry, &postcard::to_allocvec(&meta).ok()?, &entry.bytes)
 }
 
@@ -91,8 +94,9 @@ pub fn encode_entry(entry: &Entry) -> Option<Vec<u8>> {
 pub fn decode_entry(value: &Bytes) -> Result<Entry, Damage> {
     let payload = open(Kind::Entry, value)?;
     let (meta, picture) = postcard::take_from_bytes::<Meta<'_>>(&payload).map_err(|_| Damage::Payload)?;
-    let Meta { format, width, height, etag } = meta;
-    Ok(Entry { bytes: payload.slice_ref(picture), format, width, height, etag: etag.to_owned() })
+    let Meta { format, width, height, etag, effort } = meta;
+    let bytes = payload.slice_ref(picture);
+    Ok(Entry { bytes, format, width, height, etag: etag.to_owned(), effort, noted: Mark::default() })
 }
 
 /// `None` when it is longer than a value can be (4 GiB).

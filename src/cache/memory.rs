@@ -126,7 +126,7 @@ mod tests {
         let memory = Memory::new(&Settings { memory_bytes: 100_000, ..Settings::default() });
         for at in 0..50 {
             let bytes = Bytes::from(vec![0; 9_000]);
-            memory.put_variant(key(at), Arc::new(Entry::new(bytes, ImageFormat::Png, at, 1)));
+            memory.put_variant(key(at), Arc::new(Entry::new(bytes, ImageFormat::Png, at, 1, None)));
         }
         let (_, held, _) = memory.held();
         assert!(held <= 100_000 && held > 50_000, "{held}");
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn an_entry_larger_than_the_budget_is_not_kept() {
         let memory = Memory::new(&Settings { memory_bytes: 1_000, ..Settings::default() });
-        let entry = Arc::new(Entry::new(Bytes::from(vec![0; 9_000]), ImageFormat::Png, 1, 1));
+        let entry = Arc::new(Entry::new(Bytes::from(vec![0; 9_000]), ImageFormat::Png, 1, 1, None));
         memory.put_variant(key(1), entry);
         assert_eq!(memory.held().1, 0);
         assert!(memory.variant(&key(1)).is_none());

@@ -10,12 +10,13 @@ pub mod redis;
 mod tier;
 pub mod tiered;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::format::ImageFormat;
-use crate::variant::ContentHash;
+use crate::variant::{ContentHash, Effort};
 
 pub use self::tier::{CacheTier, Found, Resolve};
 
@@ -63,15 +64,54 @@ pub struct Entry {
     pub height: u32,
     /// Quoted strong entity tag (RFC 9110 §8.8.3), a hash of the bytes.
     pub etag: String,
+    /// How it was encoded, where there is a choice and the other setting may take its place.
+    pub effort: Option<Effort>,
+    /// Whether somebody was told that it is asked for again.
+    pub noted: Mark,
 }
 
 impl Entry {
     /// An entry for `bytes`, which are hashed for the entity tag.
-    pub fn new(bytes: Bytes, format: ImageFormat, width: u32, height: u32) -> Self {
+    pub fn new(bytes: Bytes, format: ImageFormat, width: u32, height: u32, effort: Option<Effort>) -> Self {
         let etag = format!("\"{}\"", ContentHash::of(&bytes).to_base64url());
-        Self { bytes, format, width, height, etag }
+        Self { bytes, format, width, height, etag, effort, noted: Mark::default() }
+    }
+
+    /// Whether a smaller one of the same quality is to take its place when it is asked for again.
+    pub fn is_interim(&self) -> bool {
+        self.effort == Some(Effort::Fast)
     }
 }
+
+/// Set by one of all who share it. It says nothing about what it stands in: all are equal, and a copy is not set.
+#[derive(Debug, Default)]
+pub struct Mark(AtomicBool);
+
+impl Mark {
+    /// True for whoever sets it.
+    pub fn set(&self) -> bool {
+        !self.0.load(Ordering::Relaxed) && !self.0.swap(true, Ordering::Relaxed)
+    }
+
+    /// Takes it back.
+    pub fn clear(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Clone for Mark {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Mark {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Mark {}
 
 /// How a request was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -74,9 +74,9 @@ impl Tiered {
         Some(record)
     }
 
-    /// A variant from the shared tier, put into memory.
-    pub async fn variant_shared(&self, key: VariantKey) -> Option<Arc<Entry>> {
-        let entry = self.shared()?.variant(key).await?;
+    /// A variant from the shared tier, put into memory if it `is_wanted`, else left out.
+    pub async fn variant_shared(&self, key: VariantKey, is_wanted: impl Fn(&Entry) -> bool) -> Option<Arc<Entry>> {
+        let entry = self.shared()?.variant(key).await.filter(|entry| is_wanted(entry))?;
         self.memory.put_variant(key, Arc::clone(&entry));
         Some(entry)
     }

@@ -42,6 +42,8 @@ pub struct Config {
     pub metadata: store::Settings,
     /// Who is told of purges.
     pub purge: maintenance::Settings,
+    /// What is made smaller behind.
+    pub refine: maintenance::refine::Settings,
     /// Logging.
     pub log: telemetry::Settings,
 }

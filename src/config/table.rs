@@ -3,6 +3,7 @@
 //! Defaults are those of the rooms' own settings and not here; limits of a single value are here, what spans keys is in
 //! `config`. The law: no key without a row, and `pixgate.example.toml` has every one of them.
 
+mod effort;
 mod metadata;
 mod purge;
 mod redis;
@@ -14,13 +15,13 @@ use std::time::Duration;
 
 use toml::Value;
 
+use self::effort::KEYS as EFFORT;
 use self::metadata::KEYS as METADATA;
 use self::purge::KEYS as PURGE;
 use self::redis::KEYS as REDIS;
 use super::keys::{Key, Kind, Put, Show};
 use super::read::{self, Shown};
 use crate::format::ImageFormat;
-use crate::imaging::AvifEngine;
 use crate::telemetry::{LogFormat, Secret};
 
 const fn key(name: &'static str, kind: Kind, put: Put, show: Show) -> Key {
@@ -45,7 +46,7 @@ const TERABYTE: u64 = 1_000_000_000_000;
 
 /// All keys, by section.
 pub(super) static KEYS: LazyLock<Vec<&'static Key>> =
-    LazyLock::new(|| ROOMS.iter().chain(REDIS).chain(PURGE).chain(METADATA).collect());
+    LazyLock::new(|| ROOMS.iter().chain(EFFORT).chain(REDIS).chain(PURGE).chain(METADATA).collect());
 
 const ROOMS: &[Key] = &[
     key(
@@ -266,12 +267,6 @@ const ROOMS: &[Key] = &[
         |d| Shown::text(if d.config.http.content_disposition_attachment { "attachment" } else { "inline" }),
     ),
     key(
-        "avif.engine",
-        Kind::Text,
-        |d, v| read::choice(v, ENGINES).map(|e| d.config.imaging.avif_engine = e),
-        |d| Shown::choice(ENGINES, d.config.imaging.avif_engine),
-    ),
-    key(
         "limits.render_threads",
         Kind::Integer,
         |d, v| read::number(v, 0..=1024).map(|n| d.config.schedule.render_threads = n),
@@ -339,6 +334,4 @@ const ROOMS: &[Key] = &[
     ),
 ];
 
-const ENGINES: &[(&str, AvifEngine)] =
-    &[("auto", AvifEngine::Auto), ("libaom", AvifEngine::Libaom), ("rav1e", AvifEngine::Rav1e)];
 const LOG_FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];

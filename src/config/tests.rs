@@ -182,7 +182,7 @@ fn all_problems_are_reported_at_once_with_their_origins() {
         ("limits.queue", "whole number (environment PIXGATE_LIMITS_QUEUE)"),
         ("images.qualitys", "did you mean images.qualities?"),
         ("metadata.url = \"mysql://***@db/p\"", "sqlite:FILE"),
-        ("avif.progressive", "is not a known key"),
+        ("avif.progression", "is not a known key"),
         ("imagse", "is not a known key"),
         ("images.qualities", "[0, 75]"),
         ("images.device_sizes", "1 to 10000"),

@@ -1,9 +1,10 @@
-//! What operators and orchestrators ask: health, readiness, metrics, and the playground page.
+//! What operators and orchestrators ask: health, readiness, metrics, the pages, and the description of all operations.
 //!
-//! The law: on the admin listener everything but `/healthz` needs the bearer token where one is configured, and tokens
-//! are compared in constant time.
+//! The law: on the admin listener everything but `/healthz` and the pages themselves, which hold no data, needs the bearer
+//! token where one is configured, and tokens are compared in constant time.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 
 use actix_web::body::BoxBody;
@@ -21,8 +22,10 @@ use super::reply::Reply;
 use crate::format::ImageFormat;
 use crate::telemetry::Secret;
 
-const PLAYGROUND: &str = include_str!("playground.html");
-const DASHBOARD: &str = include_str!("dashboard.html");
+static PLAYGROUND: LazyLock<String> = LazyLock::new(|| with_token(include_str!("playground.html")));
+static DASHBOARD: LazyLock<String> = LazyLock::new(|| with_token(include_str!("dashboard.html")));
+/// The operations of both listeners, with the paths and the version of a default build.
+const OPENAPI: &str = include_str!("openapi.json");
 /// The playground shows pictures of any origin and asks the public listener; its code and style are in the page itself.
 const PLAYGROUND_CSP: &str = "default-src 'none'; img-src * data: blob:; connect-src *; style-src 'unsafe-inline'; \
                               script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -76,12 +79,25 @@ pub(super) async fn metrics(state: web::Data<State>) -> HttpResponse {
 
 /// `GET /`: the page to look at.
 pub(super) async fn playground() -> HttpResponse {
-    page("/", PLAYGROUND)
+    page("/", &PLAYGROUND)
 }
 
 /// `GET /dashboard`: what the metadata store can tell.
 pub(super) async fn dashboard() -> HttpResponse {
-    page("/dashboard", DASHBOARD)
+    page("/dashboard", &DASHBOARD)
+}
+
+/// A page with what asks for the token: a browser brings none by itself.
+fn with_token(page: &str) -> String {
+    page.replace("<!-- token.html is put here -->", include_str!("token.html"))
+}
+
+/// `GET /openapi.json`: both listeners' operations (OpenAPI 3.1).
+pub(super) async fn openapi(state: web::Data<State>) -> HttpResponse {
+    // A configured path is of letters, digits and `-._~/`, so it stands in JSON as it is.
+    let document = OPENAPI.replace(super::NEXT, &state.settings.next_path);
+    let document = document.replace("{version}", env!("CARGO_PKG_VERSION"));
+    answer("/openapi.json", StatusCode::OK, "application/json", document)
 }
 
 fn page(route: &'static str, html: &'static str) -> HttpResponse {

@@ -23,6 +23,9 @@ use crate::optimizer::Outcome;
 use crate::source::SourceUrl;
 use crate::variant::FormatWish;
 
+/// How long others may keep a picture that is to be replaced by a better one when it is asked for again.
+const INTERIM: Duration = Duration::from_secs(60);
+
 /// `GET|HEAD /image`.
 pub(super) async fn direct(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     answer(&request, &state, Dialect::Problem).await
@@ -102,7 +105,10 @@ async fn serve(request: &HttpRequest, state: &State, order: Order, identity: &st
     if let Some(outcome) = state.optimizer.look_up(&order.source, &order.wish, None, SystemTime::now()) {
         let fields = fields(state, &order, &outcome.entry);
         let response = respond(request, state, &order, &outcome, Some(fields.clone()));
-        state.memo.put(identity, Prepared { order, hint: outcome.hint, fields });
+        // What stands in for another picture is not what the request comes to.
+        if outcome.instead.is_none() {
+            state.memo.put(identity, Prepared { order, hint: outcome.hint, fields });
+        }
         return Ok(response);
     }
     let found = state.optimizer.image(&order.source, &order.wish).await;
@@ -170,8 +176,12 @@ fn policy(state: &State, order: &Order, outcome: &Outcome) -> CachePolicy {
     match order.dialect {
         _ if outcome.superseded => CachePolicy::MustRevalidate { max_age: Duration::ZERO },
         Dialect::Next if !outcome.record.storable => CachePolicy::PrivateNoStore,
+        Dialect::Next if outcome.is_interim() => CachePolicy::MustRevalidate { max_age: outcome.ttl.min(INTERIM) },
         Dialect::Next if is_build_media(&state.settings.next_path, &order.source) => CachePolicy::Immutable,
         Dialect::Next => CachePolicy::MustRevalidate { max_age: outcome.ttl },
+        Dialect::Problem if outcome.is_interim() => {
+            CachePolicy::of_source(&outcome.record, outcome.remaining.min(INTERIM))
+        }
         Dialect::Problem => CachePolicy::of_source(&outcome.record, outcome.remaining),
     }
 }

@@ -185,8 +185,7 @@ pub fn admin(state: &web::Data<State>) -> impl FnOnce(&mut ServiceConfig) + use<
         let problem = Dialect::Problem;
         let guarded = web::scope("")
             .wrap(from_fn(admin::authorise))
-            .service(reads("/", "/", problem, admin::playground))
-            .service(reads("/dashboard", "/dashboard", problem, admin::dashboard))
+            .service(reads("/openapi.json", "/openapi.json", problem, admin::openapi))
             .service(reads("/playground.json", "/playground.json", problem, admin::playground_data))
             .service(reads("/metrics", "/metrics", problem, admin::metrics))
             .service(reads("/variants", "/variants", problem, metadata::variants))
@@ -198,6 +197,8 @@ pub fn admin(state: &web::Data<State>) -> impl FnOnce(&mut ServiceConfig) + use<
         config
             .app_data(state)
             .service(reads("/healthz", "/healthz", problem, admin::health))
+            .service(reads("/", "/", problem, admin::playground))
+            .service(reads("/dashboard", "/dashboard", problem, admin::dashboard))
             .service(guarded)
             .default_service(web::to(not_found));
     }

@@ -82,7 +82,7 @@ fn state_with(settings: Settings, age: Duration) -> web::Data<State> {
             background: None,
         };
         let key = VariantKey::new(&record.content, &wish.resolve(&record.shape()));
-        memory.put_variant(key, Arc::new(Entry::new(Bytes::from_static(bytes), format, 640, 320)));
+        memory.put_variant(key, Arc::new(Entry::new(Bytes::from_static(bytes), format, 640, 320, None)));
     }
     memory.put_record(policy.admit(PHOTO).unwrap().key(), Arc::new(record));
     let runtime = tokio::runtime::Handle::current();
@@ -106,6 +106,7 @@ fn state_with(settings: Settings, age: Duration) -> web::Data<State> {
         imaging: imaging::Settings::default(),
         store: None,
         recorder: None,
+        candidates: tokio::sync::mpsc::channel(1).0,
         metrics: Arc::clone(&metrics),
         runtime,
     });

@@ -8,17 +8,21 @@ use std::time::{Duration, Instant};
 use super::codec::{self, avif, jpeg, webp};
 use super::{AvifEngine, Error, Picture, PlaceholderSet, Settings, decode, resize};
 use crate::format::ImageFormat;
-use crate::variant::{Geometry, Quality};
+use crate::variant::{Effort, Geometry, Quality};
 
 /// An encoder at a setting of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Native {
-    /// libaom at a `cq-level`, 0 best to 63 worst.
+    /// libaom at a `cq-level`, 0 best to 63 worst, at the fast setting.
     Aom(u8),
+    /// The same at the dense setting.
+    AomDense(u8),
     /// ravif at a quality, 1 worst to 100 best.
     Rav1e(u8),
-    /// libwebp at a quality, 0 worst to 100 best, always lossy.
+    /// libwebp at a quality, 0 worst to 100 best, always lossy, at the fast setting.
     Webp(u8),
+    /// The same at the dense setting.
+    WebpDense(u8),
     /// mozjpeg at a quality, 1 worst to 100 best, 4:2:0.
     Mozjpeg(u8),
 }
@@ -40,16 +44,18 @@ pub fn scale(picture: Picture, width: u32) -> Result<Picture, Error> {
 /// Encodes at a native setting.
 pub fn encode_native(picture: &Picture, native: Native) -> Result<Vec<u8>, Error> {
     match native {
-        Native::Aom(cq_level) => avif::encode_aom(picture, cq_level),
+        Native::Aom(cq_level) => avif::encode_aom(picture, cq_level, Effort::Fast),
+        Native::AomDense(cq_level) => avif::encode_aom(picture, cq_level, Effort::Dense),
         Native::Rav1e(quality) => avif::encode_rav1e(picture, f32::from(quality)),
-        Native::Webp(quality) => webp::encode_native(picture, f32::from(quality)),
+        Native::Webp(quality) => webp::encode_native(picture, f32::from(quality), Effort::Fast),
+        Native::WebpDense(quality) => webp::encode_native(picture, f32::from(quality), Effort::Dense),
         Native::Mozjpeg(quality) => jpeg::encode_native(picture, quality, false),
     }
 }
 
-/// Encodes as a request is answered.
-pub fn encode(picture: &Picture, format: ImageFormat, quality: Quality) -> Result<Vec<u8>, Error> {
-    codec::encode(picture, format, Some(quality), AvifEngine::Auto)
+/// Encodes as a request is answered, or as what is asked for again is refined.
+pub fn encode(picture: &Picture, format: ImageFormat, quality: Quality, effort: Effort) -> Result<Vec<u8>, Error> {
+    codec::encode(picture, format, Some(quality), AvifEngine::Auto, effort)
 }
 
 /// All placeholders.

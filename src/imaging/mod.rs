@@ -13,8 +13,10 @@ pub mod placeholder;
 mod probe;
 mod resize;
 pub mod schedule;
+mod still;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use crate::record::PlaceholderSet;
@@ -26,9 +28,11 @@ use decode::strip;
 pub use error::Error;
 pub use image::metadata::Orientation;
 pub use probe::probe;
+pub use still::Decoded;
+use still::drawing;
 
 use crate::format::ImageFormat;
-use crate::variant::{Geometry, Output, SourceShape, Transform};
+use crate::variant::{Effort, Geometry, Output, SourceShape, Transform};
 
 /// What a source may be at most; beyond it, it is refused from its header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,15 +65,31 @@ impl Default for Limits {
 }
 
 /// Settings of the whole room.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// What a source may be at most.
     pub limits: Limits,
     /// Which encoder writes AVIF.
     pub avif_engine: AvifEngine,
+    /// Whether what is asked for is answered fast and refined behind when it is asked for again.
+    pub progressive: bool,
+    /// AVIF that is predicted to take longer is answered as WebP first, where the client leaves the choice.
+    pub progressive_budget: Duration,
     /// The program whose command [`AVIF_COMMAND`] decodes AVIF in a process of its own, this one as a rule: a crash of
     /// that decoder is then an error of one picture. `None` decodes in this process.
     pub avif_decoder: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            avif_engine: AvifEngine::default(),
+            progressive: true,
+            progressive_budget: Duration::from_millis(400),
+            avif_decoder: None,
+        }
+    }
 }
 
 /// What the header of a source tells.
@@ -116,7 +136,7 @@ pub struct Rendered {
     /// Height in pixels.
     pub height: u32,
     /// Computed from the same decode.
-    pub placeholder: PlaceholderSet,
+    pub placeholder: Arc<PlaceholderSet>,
     /// Where the time went.
     pub timings: Timings,
     /// The source's own picture was kept: it was asked for, or it was no larger than ours would have been.
@@ -157,7 +177,15 @@ pub fn render(
     deadline: Instant,
 ) -> Result<Rendered, Error> {
     match transform.output {
-        Output::Still(format) => still(bytes, probe, transform, format, settings, deadline),
+        Output::Still(format) if probe.format == ImageFormat::Svg => {
+            drawing(bytes, probe, transform, format, settings, deadline)
+        }
+        Output::Still(_) => {
+            let decoded = Decoded::of(bytes, probe, settings, deadline)?;
+            let mut rendered = decoded.finish(bytes, probe, transform, settings, Effort::Fast, deadline)?;
+            rendered.timings.decode = decoded.took;
+            Ok(rendered)
+        }
         Output::AnimatedWebp => animation(bytes, probe, transform, settings, deadline),
         Output::Original => original(bytes, probe, settings, deadline),
     }
@@ -177,41 +205,6 @@ pub fn placeholder(
     PlaceholderSet::of(&decode::decode(bytes, probe, settings, deadline)?)
 }
 
-fn still(
-    bytes: &[u8],
-    probe: &Probe,
-    transform: &Transform,
-    format: ImageFormat,
-    settings: &Settings,
-    deadline: Instant,
-) -> Result<Rendered, Error> {
-    let mut clock = Clock::start();
-    let picture = match probe.format {
-        ImageFormat::Svg => {
-            let (width, height) = drawing_size(probe, transform.geometry);
-            decode::decode_svg(bytes, width, height, &settings.limits)?
-        }
-        _ => decode::decode(bytes, probe, settings, deadline)?,
-    };
-    let placeholder = PlaceholderSet::of(&picture)?;
-    clock.lap(|timings| &mut timings.decode);
-    check(deadline)?;
-
-    let picture = resize::apply(picture, &transform.geometry, transform.background)?;
-    clock.lap(|timings| &mut timings.resize);
-    check(deadline)?;
-
-    let (width, height) = (picture.width, picture.height);
-    let encoded = codec::encode(&picture, format, transform.quality, settings.avif_engine)?;
-    clock.lap(|timings| &mut timings.encode);
-
-    let (bytes, original) = match kept(bytes, probe, transform, format, encoded.len()) {
-        Some(own) => (own, true),
-        None => (encoded, false),
-    };
-    Ok(Rendered { bytes, format, width, height, placeholder, timings: clock.timings, original })
-}
-
 fn animation(
     bytes: &[u8],
     probe: &Probe,
@@ -227,7 +220,7 @@ fn animation(
     let mut placeholder = None;
     decode::frames(bytes, probe, settings, deadline, &mut |picture, delay| {
         if placeholder.is_none() {
-            placeholder = Some(PlaceholderSet::of(&picture)?);
+            placeholder = Some(Arc::new(PlaceholderSet::of(&picture)?));
         }
         clock.lap(|timings| &mut timings.decode);
         let picture = resize::apply(picture, &transform.geometry, transform.background)?;
@@ -254,7 +247,7 @@ fn original(bytes: &[u8], probe: &Probe, settings: &Settings, deadline: Instant)
     let mut placeholder = None;
     decode::frames(bytes, probe, settings, deadline, &mut |picture, _| {
         if placeholder.is_none() {
-            placeholder = Some(PlaceholderSet::of(&picture)?);
+            placeholder = Some(Arc::new(PlaceholderSet::of(&picture)?));
         }
         Ok(())
     })?;
@@ -280,19 +273,6 @@ fn kept(bytes: &[u8], probe: &Probe, transform: &Transform, format: ImageFormat,
         return None;
     }
     strip::picture_only(bytes, format).filter(|own| own.len() <= encoded)
-}
-
-/// At which size a drawing is drawn, so that scaling has (nearly) nothing left to do.
-fn drawing_size(probe: &Probe, geometry: Geometry) -> (u32, u32) {
-    let (width, height) = geometry.size();
-    let ratio = (f64::from(width) / f64::from(probe.width), f64::from(height) / f64::from(probe.height));
-    let factor = match geometry {
-        Geometry::Scale { .. } => return (width, height),
-        Geometry::Cover { .. } => ratio.0.max(ratio.1),
-        Geometry::Contain { .. } => ratio.0.min(ratio.1).min(1.0),
-    };
-    let edge = |length: u32| ((f64::from(length) * factor).round() as u32).max(1);
-    (edge(probe.width), edge(probe.height))
 }
 
 fn no_frame(probe: &Probe) -> Error {

@@ -9,7 +9,7 @@ use super::codec::{self, avif::AvifEngine};
 use super::{Error, Picture, resize};
 use crate::format::ImageFormat;
 use crate::record::PlaceholderSet;
-use crate::variant::Rgb;
+use crate::variant::{Effort, Rgb};
 
 /// Longest side of the thumbnail in pixels; ThumbHash takes at most 100.
 const THUMBNAIL: u32 = 64;
@@ -24,13 +24,13 @@ impl PlaceholderSet {
     /// [`Error::Encode`] for a picture without pixels.
     pub(crate) fn of(picture: &Picture) -> Result<Self, Error> {
         codec::check(picture, ImageFormat::Png)?;
-        let thumbnail = resize::thumbnail(picture, THUMBNAIL)?;
-        let small = resize::thumbnail(&thumbnail, PNG_SIDE)?;
+        let thumbnail = resize::thumbnail(picture, THUMBNAIL);
+        let small = resize::thumbnail(&thumbnail, PNG_SIDE);
         let rgba = with_alpha(&thumbnail);
         Ok(Self {
             blurhash: blurhash(&thumbnail)?,
             thumbhash: thumbhash::rgba_to_thumb_hash(thumbnail.width as usize, thumbnail.height as usize, &rgba),
-            png: codec::encode(&small, ImageFormat::Png, None, AvifEngine::Auto)?,
+            png: codec::encode(&small, ImageFormat::Png, None, AvifEngine::Auto, Effort::Fast)?,
             width: small.width,
             height: small.height,
             dominant: dominant(&rgba),

@@ -4,23 +4,16 @@
 //! keeps its size keeps its bytes. Flattening is the exception: it is done on sRGB values, because that is how CSS
 //! composites, and the result should look as the transparent picture does over the same background in a page.
 
-mod linear;
+mod convolve;
+mod light;
+mod taps;
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::{U16x3, U16x4};
-use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+use std::borrow::Cow;
 
-use self::linear::{BoxReducer, Linear};
+use self::convolve::convolve;
+pub(super) use self::convolve::working_bytes;
 use super::{Error, Picture};
 use crate::variant::{Geometry, Rgb};
-
-/// What is left of the scale factor after the cheap box pass: at three samples a pixel and more, Lanczos over boxes is
-/// not told from Lanczos over pixels.
-const KEPT_SCALE: u32 = 3;
-
-/// Source rows are made linear and narrowed in bands of about this many bytes, so that they stay in the cache and the
-/// linear copy of a large picture never exists as a whole.
-const BAND_BYTES: usize = 2 << 20;
 
 /// A part of a picture, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,32 +27,54 @@ struct Area {
 /// Brings `picture` to exactly `geometry.size()`.
 ///
 /// `background` flattens alpha and pads [`Geometry::Contain`]; the result then has no alpha. Without it padding is
-/// transparent. Working memory beside input and output: 6 bytes (8 with alpha) for each pixel of a picture as wide as
-/// the output and as high as the source (or its boxes, for large reductions).
+/// transparent. Working memory beside input and output: [`working_bytes`].
 ///
 /// # Errors
 /// [`Error::Encode`] when a size is 0 or the samples do not match the size.
 pub(crate) fn apply(picture: Picture, geometry: &Geometry, background: Option<Rgb>) -> Result<Picture, Error> {
+    framed(Cow::Owned(picture), geometry, background).map(Cow::into_owned)
+}
+
+/// The same of a picture that others use too: what is not changed is not copied.
+///
+/// # Errors
+/// As [`apply`].
+pub(crate) fn apply_to<'a>(
+    picture: &'a Picture,
+    geometry: &Geometry,
+    background: Option<Rgb>,
+) -> Result<Cow<'a, Picture>, Error> {
+    framed(Cow::Borrowed(picture), geometry, background)
+}
+
+fn framed<'a>(
+    picture: Cow<'a, Picture>,
+    geometry: &Geometry,
+    background: Option<Rgb>,
+) -> Result<Cow<'a, Picture>, Error> {
     let (width, height) = geometry.size();
     let whole = Area { left: 0, top: 0, width: picture.width, height: picture.height };
     let expected = picture.width as usize * picture.height as usize * picture.channels();
     if whole.width == 0 || whole.height == 0 || width == 0 || height == 0 || picture.pixels.len() != expected {
         return Err(Error::Encode("a picture of inconsistent size cannot be scaled".to_owned()));
     }
-    let flat = |picture: Picture| match background {
-        Some(colour) => flatten(picture, colour),
-        None => picture,
+    let flat = |picture: Cow<'a, Picture>| match background {
+        Some(colour) if picture.alpha => Cow::Owned(flatten(picture.into_owned(), colour)),
+        _ => picture,
     };
     match geometry {
-        Geometry::Scale { .. } => Ok(flat(scale(picture, whole, (width, height))?)),
+        Geometry::Scale { .. } => Ok(flat(scale(picture, whole, (width, height)))),
         Geometry::Cover { .. } => {
             let area = centred(whole, (width, height));
-            Ok(flat(scale(picture, area, (width, height))?))
+            Ok(flat(scale(picture, area, (width, height))))
         }
         Geometry::Contain { .. } => {
             let inner = inside((whole.width, whole.height), (width, height));
-            let scaled = flat(scale(picture, whole, inner)?);
-            Ok(pad(scaled, (width, height), background))
+            let scaled = flat(scale(picture, whole, inner));
+            if (scaled.width, scaled.height) == (width, height) {
+                return Ok(scaled);
+            }
+            Ok(Cow::Owned(pad(&scaled, (width, height), background)))
         }
     }
 }
@@ -92,35 +107,37 @@ fn inside(size: (u32, u32), bounds: (u32, u32)) -> (u32, u32) {
 }
 
 /// `area` of `picture`, scaled to `size`.
-fn scale(picture: Picture, area: Area, size: (u32, u32)) -> Result<Picture, Error> {
-    if (area.width, area.height) == size {
-        return Ok(crop(picture, area));
+fn scale(picture: Cow<'_, Picture>, area: Area, size: (u32, u32)) -> Cow<'_, Picture> {
+    match (area.width, area.height) {
+        whole if whole == size && whole == (picture.width, picture.height) => picture,
+        part if part == size => Cow::Owned(crop(picture.into_owned(), area)),
+        _ => Cow::Owned(scaled(&picture, area, size, usize::MAX)),
     }
-    scaled(&picture, area, size)
 }
 
-fn scaled(picture: &Picture, area: Area, size: (u32, u32)) -> Result<Picture, Error> {
-    let pixels =
-        if picture.alpha { convolve::<U16x4>(picture, area, size)? } else { convolve::<U16x3>(picture, area, size)? };
-    let scaled = Picture { width: size.0, height: size.1, alpha: picture.alpha, pixels };
-    Ok(scaled.without_opaque_alpha())
+fn scaled(picture: &Picture, area: Area, size: (u32, u32), box_rows: usize) -> Picture {
+    let pixels = if picture.alpha {
+        convolve::<4>(picture, area, size, box_rows)
+    } else {
+        convolve::<3>(picture, area, size, box_rows)
+    };
+    Picture { width: size.0, height: size.1, alpha: picture.alpha, pixels }.without_opaque_alpha()
 }
 
-/// The whole of `picture`, alpha kept straight, its longest side at most `longest`; never enlarged.
-pub(super) fn thumbnail(picture: &Picture, longest: u32) -> Result<Picture, Error> {
+/// The whole of `picture`, alpha kept straight, its longest side at most `longest`; never enlarged. Of a large one only
+/// some rows are read: each pixel is still the mean of a thousand.
+pub(super) fn thumbnail(picture: &Picture, longest: u32) -> Picture {
+    const ROWS_OF_A_BOX: usize = 4;
     let size = inside((picture.width, picture.height), (longest, longest));
     if size == (picture.width, picture.height) {
-        return Ok(picture.clone());
+        return picture.clone();
     }
     let whole = Area { left: 0, top: 0, width: picture.width, height: picture.height };
-    scaled(picture, whole, size)
+    scaled(picture, whole, size, ROWS_OF_A_BOX)
 }
 
 /// `area` of `picture` as it is.
 fn crop(mut picture: Picture, area: Area) -> Picture {
-    if (area.width, area.height) == (picture.width, picture.height) {
-        return picture;
-    }
     let channels = picture.channels();
     let (from, to) = (picture.width as usize * channels, area.width as usize * channels);
     for row in 0..area.height as usize {
@@ -131,38 +148,6 @@ fn crop(mut picture: Picture, area: Area) -> Picture {
     picture.pixels.shrink_to_fit();
     (picture.width, picture.height) = (area.width, area.height);
     picture.without_opaque_alpha()
-}
-
-/// Two passes of Lanczos3 in linear light: across, band by band, then down.
-fn convolve<P: Linear + PixelTrait>(picture: &Picture, area: Area, size: (u32, u32)) -> Result<Vec<u8>, Error> {
-    let failed = |error: &dyn std::fmt::Display| Error::Encode(format!("scaling: {error}"));
-    let factors = ((area.width / size.0 / KEPT_SCALE).max(1), (area.height / size.1 / KEPT_SCALE).max(1));
-    let reducer = BoxReducer::new(picture, (area.left, area.top), (area.width, area.height), factors);
-    let (wide, high) = reducer.size();
-    // The last box of a row or column may hold fewer pixels: content ends at a fraction of it.
-    let content = (f64::from(area.width) / f64::from(factors.0), f64::from(area.height) / f64::from(factors.1));
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3)).use_alpha(false);
-    let mut resizer = Resizer::new();
-
-    let band_rows = (BAND_BYTES / (wide as usize * size_of::<P>())).clamp(16, high.max(16) as usize);
-    let mut band = vec![P::default(); wide as usize * band_rows.min(high as usize)];
-    let mut narrow = vec![P::default(); size.0 as usize * high as usize];
-    for (index, target) in narrow.chunks_mut(size.0 as usize * band_rows).enumerate() {
-        let rows = target.len() / size.0 as usize;
-        let band = &mut band[..wide as usize * rows];
-        reducer.fill((index * band_rows) as u32, band);
-        let source = TypedImageRef::new(wide, rows as u32, band).map_err(|error| failed(&error))?;
-        let mut target = TypedImage::from_pixels_slice(size.0, rows as u32, target).map_err(|error| failed(&error))?;
-        let across = options.crop(0.0, 0.0, content.0, rows as f64);
-        resizer.resize_typed(&source, &mut target, &across).map_err(|error| failed(&error))?;
-    }
-    drop(band);
-
-    let source = TypedImageRef::new(size.0, high, &narrow).map_err(|error| failed(&error))?;
-    let mut target = TypedImage::<P>::new(size.0, size.1);
-    let down = options.crop(0.0, 0.0, f64::from(size.0), content.1);
-    resizer.resize_typed(&source, &mut target, &down).map_err(|error| failed(&error))?;
-    Ok(linear::to_srgb(target.pixels()))
 }
 
 /// Composites over `background`, on sRGB values as CSS does.
@@ -185,10 +170,7 @@ pub(crate) fn flatten(mut picture: Picture, background: Rgb) -> Picture {
 }
 
 /// Centres `picture` on a canvas of `size`: of `background`, or transparent.
-fn pad(picture: Picture, size: (u32, u32), background: Option<Rgb>) -> Picture {
-    if (picture.width, picture.height) == size {
-        return picture;
-    }
+fn pad(picture: &Picture, size: (u32, u32), background: Option<Rgb>) -> Picture {
     let alpha = background.is_none();
     let channels = if alpha { 4 } else { 3 };
     let empty: &[u8] = match &background {

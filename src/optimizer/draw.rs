@@ -1,20 +1,39 @@
 //! A variant and its placeholder from the bytes of a source.
 //!
-//! The law: one render, on the render threads, for all who wait for it, be it for another URL with the same bytes.
+//! The law: one render, on the render threads, for all who wait for it, be it for another URL with the same bytes; and one
+//! decode for all renders of the same bytes that are asked for at the same time.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
 use super::{Drawn, Error, Optimizer, RequestTimings};
 use crate::cache::Entry;
 use crate::format::ImageFormat;
-use crate::imaging::{self, Rendered};
+use crate::imaging::schedule::{self, Done};
+use crate::imaging::{self, Decoded, Rendered, Timings};
 use crate::record::{PlaceholderSet, SourceRecord};
 use crate::source::SourceUrl;
 use crate::telemetry::{Label, RenderLabels};
-use crate::variant::{Output, Transform, VariantKey};
+use crate::variant::{Effort, Output, Transform, VariantKey};
+
+/// What a render thread has made.
+struct Made {
+    entry: Arc<Entry>,
+    placeholder: Arc<PlaceholderSet>,
+    timings: Timings,
+}
+
+impl Made {
+    /// Hashing for the entity tag is CPU work too, so the entry is made on the render thread.
+    fn of(rendered: Rendered, effort: Option<Effort>) -> Self {
+        let Rendered { bytes, format, width, height, placeholder, timings, original } = rendered;
+        // The source's own bytes are what they are.
+        let effort = effort.filter(|_| !original);
+        Self { entry: Arc::new(Entry::new(Bytes::from(bytes), format, width, height, effort)), placeholder, timings }
+    }
+}
 
 impl Optimizer {
     /// Draws a variant, or joins whoever draws it already, be it for another URL with the same bytes.
@@ -27,7 +46,7 @@ impl Optimizer {
         bytes: Bytes,
     ) -> Result<Drawn, Arc<Error>> {
         let (this, owned) = (Arc::clone(self), Arc::clone(record));
-        let work = || async move { this.render(owned, key, transform, bytes).await.map_err(Arc::new) };
+        let work = || this.render(owned, key, transform, bytes);
         let landed = self.draws.join(key, work).await.map_err(|lost| Arc::new(Error::from(lost)))?;
         landed.value.inspect_err(|error| self.remember_failure(source.key(), record, error))
     }
@@ -38,35 +57,85 @@ impl Optimizer {
         key: VariantKey,
         transform: Transform,
         bytes: Bytes,
-    ) -> Result<Drawn, Error> {
-        let settings = Arc::clone(&self.imaging);
+    ) -> Result<Drawn, Arc<Error>> {
         let source_bytes = bytes.len() as u64;
-        let job = move |deadline| {
-            let probe = imaging::probe(&bytes, &settings.limits)?;
-            let Rendered { bytes, format, width, height, placeholder, timings, .. } =
-                imaging::render(&bytes, &probe, &transform, &settings, deadline)?;
-            // Hashing for the entity tag is CPU work too, so the entry is made here.
-            let entry = Entry::new(Bytes::from(bytes), format, width, height);
-            Ok::<_, imaging::Error>((Arc::new(entry), Arc::new(placeholder), timings))
+        let deadline = self.scheduler.deadline();
+        let drawn = if Decoded::serves(record.format, &transform) {
+            self.from_decoded(&record, transform, bytes, deadline).await
+        } else {
+            self.from_bytes(&record, transform, bytes, deadline).await
         };
-        let done = self
-            .scheduler
-            .run(record.decode_cost, job)
-            .await
-            .map_err(|error| Error::from_schedule(error, self.scheduler.retry_after()))
-            .and_then(|done| Ok((done.value?, done.waited)));
-        self.count_render(&transform, record.format, done.as_ref().map_or_else(Error::kind, |_| "ok"));
-        let ((entry, placeholder, timings), waited) = done?;
-        for (stage, time) in [("decode", timings.decode), ("resize", timings.resize), ("encode", timings.encode)] {
-            self.metrics.observe_stage(stage, time);
+        self.count_render(&transform, record.format, drawn.as_ref().map_or_else(|error| error.kind(), |_| "ok"));
+        let drawn = drawn?;
+        if let (Output::Still(format), Some(took)) = (transform.output, drawn.timings.encode) {
+            let (width, height) = transform.geometry.size();
+            self.pace.note(format, u64::from(width) * u64::from(height), took);
         }
-        self.metrics.bytes_saved.inc_by(source_bytes.saturating_sub(entry.bytes.len() as u64));
+        for (stage, time) in [("resize", drawn.timings.resize), ("encode", drawn.timings.encode)] {
+            self.metrics.observe_stage(stage, time.unwrap_or_default());
+        }
+        self.metrics.bytes_saved.inc_by(source_bytes.saturating_sub(drawn.entry.bytes.len() as u64));
         if record.storable {
-            self.tiers.memory.put_variant(key, Arc::clone(&entry));
+            self.tiers.memory.put_variant(key, Arc::clone(&drawn.entry));
         }
+        Ok(drawn)
+    }
+
+    /// In two halves: the decode, which is shared by all that is asked of the source at this time, and the rest.
+    async fn from_decoded(
+        self: &Arc<Self>,
+        record: &SourceRecord,
+        transform: Transform,
+        bytes: Bytes,
+        deadline: Instant,
+    ) -> Result<Drawn, Arc<Error>> {
+        let asked = Instant::now();
+        let held = self.decoded(record, &bytes, deadline).await?;
+        let waited = asked.elapsed().saturating_sub(held.decoded.took);
+        let (width, height) = transform.geometry.size();
+        let (weight, cost) = (u64::from(width) * u64::from(height), held.decoded.finishing_bytes(&transform));
+        let (settings, effort) = (Arc::clone(&self.imaging), self.effort(record, &transform));
+        let job = move || {
+            let mut rendered =
+                held.decoded.finish(&bytes, &held.probe, &transform, &settings, Effort::Fast, deadline)?;
+            rendered.timings.decode = held.decoded.took;
+            // The picture's memory is given back before anybody is told.
+            drop(held);
+            Ok(Made::of(rendered, effort))
+        };
+        let done = self.scheduler.finish(weight, cost, deadline, job).await;
+        self.drawn(done, waited)
+    }
+
+    /// In one: what is made of the source's bytes, or anew at each size.
+    async fn from_bytes(
+        self: &Arc<Self>,
+        record: &SourceRecord,
+        transform: Transform,
+        bytes: Bytes,
+        deadline: Instant,
+    ) -> Result<Drawn, Arc<Error>> {
+        let settings = Arc::clone(&self.imaging);
+        let job = move || {
+            let probe = imaging::probe(&bytes, &settings.limits)?;
+            imaging::render(&bytes, &probe, &transform, &settings, deadline).map(|made| Made::of(made, None))
+        };
+        let done = self.scheduler.run(record.decode_cost, deadline, job).await;
+        let drawn = self.drawn(done, Duration::ZERO)?;
+        self.metrics.observe_stage("decode", drawn.timings.decode.unwrap_or_default());
+        Ok(drawn)
+    }
+
+    fn drawn(
+        &self,
+        done: Result<Done<Result<Made, imaging::Error>>, schedule::Error>,
+        waited: Duration,
+    ) -> Result<Drawn, Arc<Error>> {
+        let done = done.map_err(|error| Error::from_schedule(error, self.scheduler.retry_after()))?;
+        let Made { entry, placeholder, timings } = done.value.map_err(Error::from)?;
         let timings = RequestTimings {
             fetch: None,
-            queue: Some(waited),
+            queue: Some(waited + done.waited),
             decode: Some(timings.decode),
             resize: Some(timings.resize),
             encode: Some(timings.encode),

@@ -5,9 +5,12 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
+
 use super::sources::named;
 use super::{Error, Optimizer};
 use crate::cache::CacheStatus;
+use crate::format::ImageFormat;
 use crate::imaging;
 use crate::record::{Freshness, PlaceholderSet, SourceRecord};
 use crate::source::SourceUrl;
@@ -65,20 +68,32 @@ impl Optimizer {
         if loaded.bytes.is_none() {
             loaded = self.load_bytes(&source).await?;
         }
-        let (settings, bytes) = (Arc::clone(&self.imaging), loaded.bytes.clone().unwrap_or_default());
-        let job = move |deadline| {
-            let probe = imaging::probe(&bytes, &settings.limits)?;
-            imaging::placeholder(&bytes, &probe, &settings, deadline)
-        };
-        let done = self.scheduler.run(loaded.record.decode_cost, job).await;
-        let placeholder = done
-            .map_err(|error| Error::from_schedule(error, self.scheduler.retry_after()))
-            .and_then(|done| Ok(done.value?))
-            .map_err(Arc::new)
-            .inspect_err(|error| self.remember_failure(source.key(), &loaded.record, error))?;
-        let placeholder = Arc::new(placeholder);
+        let bytes = loaded.bytes.clone().unwrap_or_default();
+        let placeholder = self.placeholder_of(&loaded.record, bytes).await;
+        let placeholder =
+            placeholder.inspect_err(|error| self.remember_failure(source.key(), &loaded.record, error))?;
         let record = self.with_placeholder(&source, loaded.record, &placeholder);
         self.recorded(&record).await;
         Ok(Known { record, placeholder, status })
+    }
+
+    /// From the pixels, where somebody uses them or has to decode them anyway.
+    async fn placeholder_of(
+        self: &Arc<Self>,
+        record: &SourceRecord,
+        bytes: Bytes,
+    ) -> Result<Arc<PlaceholderSet>, Arc<Error>> {
+        let deadline = self.scheduler.deadline();
+        if record.format != ImageFormat::Svg {
+            return Ok(Arc::clone(&self.decoded(record, &bytes, deadline).await?.decoded.placeholder));
+        }
+        let settings = Arc::clone(&self.imaging);
+        let job = move || {
+            let probe = imaging::probe(&bytes, &settings.limits)?;
+            imaging::placeholder(&bytes, &probe, &settings, deadline)
+        };
+        let done = self.scheduler.run(record.decode_cost, deadline, job).await;
+        let done = done.map_err(|error| Error::from_schedule(error, self.scheduler.retry_after()))?;
+        Ok(Arc::new(done.value.map_err(Error::from)?))
     }
 }

@@ -15,7 +15,7 @@ use crate::store::{Answered, Known, VariantMeta};
 use crate::variant::Wish;
 
 impl Optimizer {
-    /// Counts an answer; the first of a variant in this process describes it.
+    /// Counts an answer; the first of a variant in this process describes it to the store.
     pub(super) fn note(&self, source: &SourceUrl, wish: &Wish, outcome: &Outcome, now: SystemTime) {
         let Some(recorder) = &self.recorder else { return };
         let answered = match outcome.status {
@@ -30,9 +30,14 @@ impl Optimizer {
             recorder.asked_width(source.key_ref(), width, outcome.record.width);
         }
         let known = recorder.hit(source.key_ref(), &outcome.hint.key, answered, now);
-        if known == Known::Yes || !outcome.record.storable {
-            return;
+        if known == Known::No && outcome.record.storable {
+            self.describe(source, outcome.instead.as_ref().unwrap_or(wish), outcome, now);
         }
+    }
+
+    /// Describes a variant with its source.
+    pub(super) fn describe(&self, source: &SourceUrl, wish: &Wish, outcome: &Outcome, now: SystemTime) {
+        let Some(recorder) = &self.recorder else { return };
         let Outcome { entry, record, .. } = outcome;
         let rendered = [outcome.timings.decode, outcome.timings.resize, outcome.timings.encode];
         let render_us = rendered.iter().flatten().map(|time| time.as_micros() as u64).sum::<u64>();
@@ -48,7 +53,7 @@ impl Optimizer {
                 height: entry.height,
                 bytes: entry.bytes.len() as u64,
                 render_us: (render_us > 0).then_some(render_us),
-                effort: None,
+                effort: entry.effort,
                 created_at: now,
             },
         );

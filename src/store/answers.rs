@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
 use super::engine::Error;
+use crate::variant::Effort;
 
 /// The order of a list of sources, largest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -162,8 +163,8 @@ pub struct VariantSummary {
     pub bytes: u64,
     /// Time of its render in microseconds, where that is known.
     pub render_us: Option<u64>,
-    /// The encoder's effort, where it has such a thing.
-    pub effort: Option<u64>,
+    /// The encoder's effort, where there is a choice.
+    pub effort: Option<Effort>,
     /// When it was made.
     pub created_at_ms: u64,
     /// When it was last asked for.

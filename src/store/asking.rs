@@ -15,7 +15,7 @@ use super::placeholder;
 use super::writing::after;
 use crate::format::ImageFormat;
 use crate::record::{Lifetime, SourceKey, SourceRecord, Validators};
-use crate::variant::{ContentHash, Rgb};
+use crate::variant::{ContentHash, Effort, Rgb};
 
 /// Rows of each list in the statistics.
 const TOP: i64 = 10;
@@ -97,7 +97,7 @@ pub(super) fn read_variant(mut row: Row) -> Result<VariantSummary, Error> {
         }),
         bytes: row.count()?,
         render_us: optional(row.int()?),
-        effort: optional(row.int()?),
+        effort: optional(row.int()?).and_then(Effort::from_number),
         created_at_ms: row.count()?,
         last_hit_ms: optional(row.int()?),
         requests: row.count()?,

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use crate::format::ImageFormat;
 use crate::record::{SourceKey, SourceRecord};
-use crate::variant::{ContentHash, Transform, VariantKey};
+use crate::variant::{ContentHash, Effort, Transform, VariantKey};
 
 /// What is kept of a variant beside its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub struct VariantMeta {
     pub bytes: u64,
     /// Time its render took, in microseconds; absent when it was rendered elsewhere.
     pub render_us: Option<u64>,
-    /// The encoder's effort, where it has such a thing.
-    pub effort: Option<u8>,
+    /// The encoder's effort, where there is a choice.
+    pub effort: Option<Effort>,
     /// When it was made, or first seen here.
     pub created_at: SystemTime,
 }

@@ -246,7 +246,7 @@ fn variant(new: &NewVariant) -> Vec<Value> {
         Value::Int(meta.transform.background.map(background)),
         int(meta.bytes),
         Value::Int(meta.render_us.map(|time| i64::try_from(time).unwrap_or(i64::MAX))),
-        Value::Int(meta.effort.map(i64::from)),
+        Value::Int(meta.effort.map(|effort| effort.number().into())),
         millis(meta.created_at).into(),
     ]
 }

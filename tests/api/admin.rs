@@ -1,7 +1,12 @@
 //! Health, readiness and the admin listener: what answers where, and to whom. Law: metrics never leave the admin
 //! listener, and that listener does not open beyond loopback without a token.
 
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
 use crate::harness::app::{Setup, image, next};
+use crate::harness::client::enc;
 use crate::harness::origin::Origin;
 use crate::harness::pictures::png;
 
@@ -105,4 +110,94 @@ async fn a_port_in_use_is_said_clearly() {
     let (code, said) = Setup::new().text("server.listen", &address).refuses();
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains(&address), "names the address: {said}");
+}
+
+/// Whether `value` is what the schema says, as far as the description uses the language: types, keys, items, names.
+fn matches(document: &Value, schema: &Value, value: &Value, at: &str) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        return matches(document, document.pointer(&reference[1..]).expect("a schema"), value, at);
+    }
+    let types: Vec<&str> = match &schema["type"] {
+        Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
+        name => name.as_str().into_iter().collect(),
+    };
+    let is = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let fits = types.is_empty() || types.contains(&is) || (is == "integer" && types.contains(&"number"));
+    assert!(fits, "{at}: {value} is no {types:?}");
+    if let Some(names) = schema["enum"].as_array() {
+        assert!(names.contains(value), "{at}: {value} is none of {names:?}");
+    }
+    if let (Some(known), Some(members)) = (schema["properties"].as_object(), value.as_object()) {
+        for (name, member) in members {
+            let schema = known.get(name).unwrap_or_else(|| panic!("{at}: {name} is not described"));
+            matches(document, schema, member, &format!("{at}.{name}"));
+        }
+        for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            assert!(members.contains_key(name), "{at}: {name} is missing");
+        }
+    }
+    for item in value.as_array().into_iter().flatten().filter(|_| schema["items"].is_object()) {
+        matches(document, &schema["items"], item, at);
+    }
+}
+
+#[tokio::test]
+async fn answers_are_what_the_description_says() {
+    let origin = Origin::with("/a.png", png(100, 50), "image/png").await;
+    let url = origin.url("/a.png");
+    let app = Setup::new().text("metadata.flush_interval", "100ms").start().await;
+    crate::metadata::up(&app).await;
+    for rest in ["w=64&f=webp", "w=64&f=avif", "w=640&f=jpeg", "w=16"] {
+        app.image(&url, rest).await.look();
+    }
+    let document = app.admin("/openapi.json", &[]).await.json();
+    let started = Instant::now();
+    while app.admin("/stats", &[]).await.json()["requests"] != 4 {
+        assert!(started.elapsed() < Duration::from_secs(10), "the store is told");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let encoded = enc(&url);
+    let admin = ["/stats", "/sources", &format!("/variants?url={encoded}"), "/playground.json"];
+    let public = [format!("/placeholder?url={encoded}"), "/readyz".into(), "/healthz".into()];
+    let mut answers = Vec::new();
+    for target in admin {
+        answers.push((target.to_owned(), app.admin(target, &[]).await));
+    }
+    for target in public {
+        answers.push((target.clone(), app.get(&target).await));
+    }
+    for (target, answer) in answers {
+        let path = target.split('?').next().unwrap_or_default();
+        let schema = &document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
+        assert!(schema.is_object() && answer.status == 200, "{target}: {}", answer.text());
+        matches(&document, schema, &answer.json(), &target);
+    }
+    let problem = app.get("/image").await;
+    matches(&document, &document["components"]["schemas"]["Problem"], &problem.json(), "a problem");
+    let purged = crate::purge::purge(&app, &format!(r#"{{"url":"{url}"}}"#)).await;
+    matches(&document, &document["components"]["schemas"]["PurgeReport"], &purged.json(), "a purge");
+}
+
+#[tokio::test]
+async fn pages_open_without_the_token_and_hold_no_data() {
+    let token = "a-long-enough-admin-token-0123456789";
+    let app =
+        Setup::new().text("server.admin_token", token).text("sources.base_url", "http://secret.example").start().await;
+    for page in ["/", "/dashboard"] {
+        let answer = app.admin(page, &[]).await;
+        assert_eq!((answer.status, answer.must("cache-control")), (200, "no-store"));
+        assert!(answer.must("content-security-policy").contains("frame-ancestors 'none'"));
+        assert!(!answer.text().contains(token) && !answer.text().contains("secret.example"));
+    }
+    for data in ["/playground.json", "/stats", "/openapi.json", "/sources"] {
+        assert_eq!(app.admin(data, &[]).await.status, 401, "{data}");
+    }
 }

@@ -57,7 +57,7 @@ async fn a_hundred_equal_cold_requests_cost_one_fetch_and_one_encode() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_widths_of_a_cold_source_share_one_download() {
+async fn all_widths_of_a_cold_source_share_one_download_and_one_decode() {
     let origin = Origin::start().await;
     let file = jpeg(2200, 1100);
     origin
@@ -74,6 +74,8 @@ async fn all_widths_of_a_cold_source_share_one_download() {
     }
     assert_eq!((answers[12].status, answers[13].status), (200, 200));
     assert_eq!(origin.hits("/a.jpg"), 1);
+    let page = app.admin("/metrics", &[]).await.text();
+    assert!(page.contains("pixgate_render_seconds_count{stage=\"decode\"} 1\n"), "one decode for all of them:\n{page}");
 }
 
 #[tokio::test]
@@ -134,6 +136,45 @@ async fn a_flood_of_cold_work_is_shed_and_hits_go_on() {
     }
     assert!(app.metric("pixgate_shed_total").await >= 10.0);
     assert!(slowest < Duration::from_secs(2), "the slowest hit took {slowest:?}");
+}
+
+/// Sixty cold pictures of 1920 pixels in the slowest format: each is right, or refused at once; nothing else is handed out
+/// for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_cold_avif_at_once_are_right_or_refused_at_once() {
+    const ALL: usize = 60;
+    const WAIT: usize = 20;
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/images/lake.jpg");
+    let photograph = std::fs::read(file).expect("a fixture");
+    let origin = Origin::start().await;
+    // Other bytes each, behind the end of the picture, so that nothing is shared.
+    let targets: Vec<String> = (0..ALL)
+        .map(|n| {
+            let mut bytes = photograph.clone();
+            bytes.extend_from_slice(format!("{n}").as_bytes());
+            let path = format!("/{n}.jpg");
+            origin.set(&path, Reply::new(bytes, "image/jpeg"));
+            image(&origin.url(&path), "w=1920&f=avif")
+        })
+        .collect();
+    for (queue, least) in [(256, ALL), (WAIT, WAIT)] {
+        let app = Setup::new().set("limits.queue", queue).text("limits.render_timeout", "60s").start().await;
+        let started = Instant::now();
+        let answers = at_once(&app, targets.clone()).await;
+        let (right, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+        for answer in &right {
+            assert_eq!(answer.must("content-type"), "image/avif");
+            assert_eq!(answer.body, right[0].body, "the same picture, rendered");
+        }
+        assert_eq!(right[0].look().size(), (1920, 1280));
+        for answer in &refused {
+            answer.problem(503, crate::harness::code::OVERLOADED);
+            assert!(answer.must("retry-after").parse::<u32>().is_ok_and(|seconds| (1..=60).contains(&seconds)));
+        }
+        assert!(right.len() >= least, "{} of {ALL} are right with a queue of {queue}", right.len());
+        assert!(queue >= ALL || !refused.is_empty(), "a queue of {queue} is a bound");
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    }
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ mod parameters;
 mod placeholder;
 mod privacy;
 mod purge;
+mod refine;
 mod replicas;
 mod signature;
 mod stores;

@@ -113,7 +113,7 @@ impl Sample {
             wish: WishKey::new(&source, &wish),
             variant: variant(&record),
             record: Arc::new(record),
-            entry: Arc::new(Entry::new(Bytes::from(picture), ImageFormat::Webp, 640, 480)),
+            entry: Arc::new(Entry::new(Bytes::from(picture), ImageFormat::Webp, 640, 480, None)),
         }
     }
 
@@ -126,7 +126,7 @@ impl Sample {
             wish: self.wish,
             variant: variant(&record),
             record: Arc::new(record),
-            entry: Arc::new(Entry::new(picture, ImageFormat::Webp, 640, 480)),
+            entry: Arc::new(Entry::new(picture, ImageFormat::Webp, 640, 480, None)),
         }
     }
 }

@@ -8,6 +8,7 @@ use pixgate::record::SourceRecord;
 use pixgate::store::{
     Asked, Batch, Cursor, FormatStats, Hits, NewSource, NewVariant, Purge, Scope, Sort, SourceQuery, SourceSummary,
 };
+use pixgate::variant::Effort;
 
 use crate::harness::{Folder, Opened, key, now, record, source, stamp, url, variant};
 use crate::support::PostgresServer;
@@ -151,7 +152,10 @@ async fn sums_follow_what_is_written(store: &Opened) {
     let webp = &variants[1];
     assert_eq!((webp.width, webp.height, webp.bytes, webp.requests, webp.hits), (1080, 540, 70_000, 3, 2));
     assert_eq!((webp.quality, webp.background.as_deref()), (Some(75), Some("#ff0010")));
-    assert_eq!((webp.render_us, webp.effort, webp.last_hit_ms), (Some(20_000), Some(4), Some(1_700_000_000_000)));
+    assert_eq!(
+        (webp.render_us, webp.effort, webp.last_hit_ms),
+        (Some(20_000), Some(Effort::Dense), Some(1_700_000_000_000))
+    );
     assert_eq!((webp.output.as_str(), webp.geometry.as_str()), ("still", "scale"));
 }
 

@@ -10,7 +10,7 @@ use pixgate::format::ImageFormat;
 use pixgate::record::{Lifetime, PlaceholderSet, SourceKey, SourceRecord, Validators};
 use pixgate::store::{self, Address, Batch, MetadataStore, NewSource, NewVariant, Settings, Stamp, VariantMeta};
 use pixgate::telemetry::Metrics;
-use pixgate::variant::{ContentHash, Geometry, Output, Quality, Rgb, Transform, VariantKey};
+use pixgate::variant::{ContentHash, Effort, Geometry, Output, Quality, Rgb, Transform, VariantKey};
 use sqlx::postgres::PgPool;
 use tokio::runtime::Handle;
 
@@ -198,7 +198,7 @@ pub(crate) fn meta(name: &str, width: u32, format: ImageFormat, bytes: u64) -> V
         height: width / 2,
         bytes,
         render_us: Some(20_000),
-        effort: Some(4),
+        effort: Some(Effort::Dense),
         created_at: now(),
     }
 }

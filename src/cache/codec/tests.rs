@@ -40,7 +40,7 @@ fn record() -> SourceRecord {
 }
 
 fn entry() -> Entry {
-    Entry::new(Bytes::from_static(b"a picture"), ImageFormat::Avif, 640, 480)
+    Entry::new(Bytes::from_static(b"a picture"), ImageFormat::Avif, 640, 480, Some(Effort::Fast))
 }
 
 fn values() -> [Vec<u8>; 2] {
@@ -122,9 +122,9 @@ fn a_whole_value_with_nonsense_inside_is_refused() {
 fn the_format_of_this_version_does_not_change() {
     let hex = |value: &[u8]| value.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let [stored_record, stored_entry] = values();
-    assert_eq!(VERSION, 1);
-    assert_eq!(ContentHash::of(&stored_record).to_base64url(), "ilwK3CnR5qZVlp3885-o8ntpBhN1ZwK-AZvEOlgTX4I");
-    let entry = "70786774010200000000003ccdc9a037008005e0032d226b724c3657414b4a5744462d5149765954732d6e4431376a5778495a6b6476\
-                 434d735364466d4e5463497322612070696374757265";
+    assert_eq!(VERSION, 2);
+    assert_eq!(ContentHash::of(&stored_record).to_base64url(), "ans1tROSpYwuKxX-5-ZlXJsN8-btQNHYFClRR37jbic");
+    let entry = "70786774020200000000003ec066dcc8008005e0032d226b724c3657414b4a5744462d5149765954732d6e4431376a5778495a6b6476\
+                 434d735364466d4e54634973220100612070696374757265";
     assert_eq!(hex(&stored_entry), entry);
 }

@@ -1,6 +1,8 @@
 //! Health, readiness, metrics, the playground and the token that guards them.
 //! Law: the admin listener is asked as the app wires it, middleware included.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 #[tokio::test]
@@ -45,14 +47,16 @@ async fn the_admin_listener_shows_metrics_and_the_playground() {
 }
 
 #[tokio::test]
-async fn a_token_guards_all_of_it_but_health() {
+async fn a_token_guards_all_of_it_but_health_and_the_pages() {
     let settings = Settings { admin_token: Some(Secret::new("right-token")), ..Settings::default() };
     let state = state_with(settings, Duration::ZERO);
     let ask = async |target: &str, authorization: &str| {
         let request = TestRequest::get().uri(target).insert_header(("authorization", authorization));
         to_admin(&state, request).await
     };
-    for target in ["/", "/metrics", "/playground.json", "/readyz", "/nothing"] {
+    let guarded =
+        ["/metrics", "/playground.json", "/openapi.json", "/stats", "/sources", "/variants", "/readyz", "/nothing"];
+    for target in guarded {
         for wrong in
             ["", "Bearer", "Bearer ", "Bearer wrong", "Bearer right-tokens", "Basic right-token", "right-token"]
         {
@@ -66,4 +70,49 @@ async fn a_token_guards_all_of_it_but_health() {
     assert_eq!(ask("/metrics", "bearer right-token").await.status(), 200);
     assert_eq!(ask("/nothing", "Bearer right-token").await.status(), 404);
     assert_eq!(ask("/healthz", "").await.status(), 200);
+    for page in ["/", "/dashboard"] {
+        let answer = ask(page, "").await;
+        assert_eq!((answer.status().as_u16(), field(&answer, "cache-control")), (200, "no-store"));
+        let html = text(answer).await;
+        assert!(
+            html.contains("id=\"token\"") && !html.contains("right-token") && !html.contains("a.example"),
+            "{page}"
+        );
+    }
+}
+
+/// Paths that stand in the routes of both listeners, as their source has them.
+fn routes() -> BTreeSet<String> {
+    let source = include_str!("../mod.rs");
+    let begin = source.find("pub fn public(").expect("the routes");
+    let end = source.find("/// A resource that answers GET and HEAD").expect("their end");
+    let named = source[begin..end].split('"').skip(1).step_by(2).filter(|text| text.starts_with('/'));
+    let constants = [IMAGE, NEXT, PLACEHOLDER, PLACEHOLDERS];
+    named.filter(|text| !text.contains('{')).chain(constants).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn the_description_has_every_route_and_no_other() {
+    let settings = Settings { next_path: "/shop/_next/image".into(), ..Settings::default() };
+    let state = state_with(settings, Duration::ZERO);
+    let document = json(to_admin(&state, TestRequest::get().uri("/openapi.json")).await).await;
+    assert_eq!(
+        (&document["openapi"], &document["info"]["version"]),
+        (&"3.1.0".into(), &env!("CARGO_PKG_VERSION").into())
+    );
+    let paths = document["paths"].as_object().expect("paths");
+    let described: BTreeSet<_> = paths.keys().map(|path| path.replace("/shop", "")).collect();
+    assert_eq!(described, routes());
+    for (path, operations) in paths {
+        let (method, operation) = operations.as_object().and_then(|all| all.iter().next()).expect("an operation");
+        let request = if method == "post" { TestRequest::post() } else { TestRequest::get() }.uri(path);
+        let answer = match operation["tags"][0].as_str() {
+            Some("admin") => to_admin(&state, request).await,
+            _ => to_public(&state, request).await,
+        };
+        assert!(
+            !matches!(answer.status().as_u16(), 405 | 500) && !text(answer).await.contains("nothing here"),
+            "{path}"
+        );
+    }
 }

@@ -13,9 +13,18 @@ pub(crate) mod webp;
 use self::avif::AvifEngine;
 use super::{Error, Picture};
 use crate::format::ImageFormat;
-use crate::variant::Quality;
+use crate::variant::{Effort, Quality};
 
-/// Encodes `picture`; `quality` counts for lossy formats only (75 when absent), `engine` for AVIF only.
+/// Whether more effort makes a smaller file of `format`.
+pub(crate) fn has_denser(format: ImageFormat, engine: AvifEngine) -> bool {
+    match format {
+        ImageFormat::Avif => engine != AvifEngine::Rav1e,
+        format => format == ImageFormat::Webp,
+    }
+}
+
+/// Encodes `picture`; `quality` counts for lossy formats only (75 when absent), `engine` for AVIF only, `effort` where
+/// there is a denser setting.
 ///
 /// # Errors
 /// [`Error::Encode`] when the picture is empty or larger than the format can store, when the format cannot be written,
@@ -25,12 +34,13 @@ pub(crate) fn encode(
     format: ImageFormat,
     quality: Option<Quality>,
     engine: AvifEngine,
+    effort: Effort,
 ) -> Result<Vec<u8>, Error> {
     check(picture, format)?;
     let quality = quality.unwrap_or(quality::DEFAULT);
     match format {
-        ImageFormat::Avif => avif::encode(picture, quality, engine),
-        ImageFormat::Webp => webp::encode(picture, quality),
+        ImageFormat::Avif => avif::encode(picture, quality, engine, effort),
+        ImageFormat::Webp => webp::encode(picture, quality, effort),
         ImageFormat::Jpeg => jpeg::encode(picture, quality),
         ImageFormat::Png => png::encode(picture),
         other => Err(Error::Encode(format!("{other} cannot be written"))),

@@ -73,7 +73,7 @@ fn quality(value: u8) -> Option<Quality> {
 }
 
 fn encoded(picture: &Picture, format: ImageFormat, q: u8) -> Vec<u8> {
-    let bytes = encode(picture, format, quality(q), AvifEngine::Auto).unwrap();
+    let bytes = encode(picture, format, quality(q), AvifEngine::Auto, Effort::Fast).unwrap();
     assert_eq!(crate::format::sniff(&bytes), Some(format));
     bytes
 }
@@ -103,7 +103,7 @@ fn webp_codes_drawings_without_loss_when_that_is_smaller() {
         let back = decoded(&bytes);
         let shown = |picture: &Picture| resize::flatten(picture.clone(), crate::variant::Rgb([9, 99, 199])).pixels;
         assert!(shown(&back) == shown(&picture));
-        assert!(bytes.len() < webp::encode_native(&picture, 90.0).unwrap().len());
+        assert!(bytes.len() < webp::encode_native(&picture, 90.0, Effort::Fast).unwrap().len());
     }
 }
 
@@ -124,21 +124,21 @@ fn sizes_at_the_edge_are_encoded_or_refused() {
             let picture = photo(width, height, alpha);
             for format in ImageFormat::OUTPUTS {
                 for engine in [AvifEngine::Libaom, AvifEngine::Rav1e] {
-                    let bytes = encode(&picture, format, quality(60), engine).unwrap();
+                    let bytes = encode(&picture, format, quality(60), engine, Effort::Fast).unwrap();
                     assert_eq!(crate::format::sniff(&bytes), Some(format), "{width}x{height}");
                 }
             }
         }
     }
     let long = |width| Picture { width, height: 1, alpha: false, pixels: vec![1; width as usize * 3] };
-    assert!(encode(&long(16_383), ImageFormat::Webp, None, AvifEngine::Auto).is_ok());
-    let refused = encode(&long(16_384), ImageFormat::Webp, None, AvifEngine::Auto);
+    assert!(encode(&long(16_383), ImageFormat::Webp, None, AvifEngine::Auto, Effort::Fast).is_ok());
+    let refused = encode(&long(16_384), ImageFormat::Webp, None, AvifEngine::Auto, Effort::Fast);
     assert!(matches!(refused, Err(Error::LimitExceeded { value: 16_384, limit: 16_383, .. })), "{refused:?}");
-    assert!(encode(&long(0), ImageFormat::Png, None, AvifEngine::Auto).is_err());
-    assert!(encode(&long(9), ImageFormat::Gif, None, AvifEngine::Auto).is_err());
+    assert!(encode(&long(0), ImageFormat::Png, None, AvifEngine::Auto, Effort::Fast).is_err());
+    assert!(encode(&long(9), ImageFormat::Gif, None, AvifEngine::Auto, Effort::Fast).is_err());
     let mut short = long(9);
     short.pixels.pop();
-    assert!(encode(&short, ImageFormat::Avif, None, AvifEngine::Auto).is_err());
+    assert!(encode(&short, ImageFormat::Avif, None, AvifEngine::Auto, Effort::Fast).is_err());
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn avif_keeps_photographs_and_their_alpha() {
     for engine in [AvifEngine::Libaom, AvifEngine::Rav1e] {
         for alpha in [false, true] {
             let picture = photo(200, 151, alpha);
-            let bytes = encode(&picture, ImageFormat::Avif, quality(90), engine).unwrap();
+            let bytes = encode(&picture, ImageFormat::Avif, quality(90), engine, Effort::Fast).unwrap();
             let back = decoded(&bytes);
             assert_eq!(back.alpha, alpha);
             let score = score(&picture, &back);
@@ -221,7 +221,7 @@ fn the_same_quality_scores_about_the_same_in_every_lossy_format() {
             (ImageFormat::Avif, AvifEngine::Libaom),
             (ImageFormat::Avif, AvifEngine::Rav1e),
         ] {
-            let other = score(&lake, &decoded(&encode(&lake, format, quality(q), engine).unwrap()));
+            let other = score(&lake, &decoded(&encode(&lake, format, quality(q), engine, Effort::Fast).unwrap()));
             assert!((webp - other).abs() < 6.0, "{q}: webp {webp}, {format} {engine:?} {other}");
         }
     }

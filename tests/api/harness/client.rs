@@ -131,6 +131,8 @@ impl Response {
         let problem = self.json();
         assert_eq!(problem["code"], code, "{problem}");
         assert_eq!(problem["status"], status, "{problem}");
+        let described = include_str!("../../../src/http/openapi.json").contains(&format!("\"{code}\""));
+        assert!(described, "{code} is not in openapi.json");
         assert!(problem["title"].as_str().is_some_and(|t| !t.is_empty()), "{problem}");
         let detail = problem["detail"].as_str().unwrap_or_default().to_owned();
         assert!(!detail.is_empty(), "{problem}");

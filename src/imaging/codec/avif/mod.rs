@@ -12,7 +12,7 @@ use avif_serialize::Aviffy;
 
 use self::yuv::Yuv;
 use super::{Error, Picture, graphic, quality};
-use crate::variant::Quality;
+use crate::variant::{Effort, Quality};
 
 /// Which AV1 encoder writes AVIF.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,20 +27,25 @@ pub enum AvifEngine {
 }
 
 /// Encodes `picture`, whose size was checked.
-pub(super) fn encode(picture: &Picture, quality: Quality, engine: AvifEngine) -> Result<Vec<u8>, Error> {
+pub(super) fn encode(
+    picture: &Picture,
+    quality: Quality,
+    engine: AvifEngine,
+    effort: Effort,
+) -> Result<Vec<u8>, Error> {
     match engine {
-        AvifEngine::Auto | AvifEngine::Libaom => encode_aom(picture, quality::aom_cq_level(quality)),
+        AvifEngine::Auto | AvifEngine::Libaom => encode_aom(picture, quality::aom_cq_level(quality, effort), effort),
         AvifEngine::Rav1e => rav1e::encode(picture, quality::rav1e_quality(quality)),
     }
 }
 
 /// Encodes with libaom at a native `cq-level`, 1 best to 63 worst.
-pub(crate) fn encode_aom(picture: &Picture, cq_level: u8) -> Result<Vec<u8>, Error> {
+pub(crate) fn encode_aom(picture: &Picture, cq_level: u8, effort: Effort) -> Result<Vec<u8>, Error> {
     let subsampled = !graphic::is_graphic(picture);
     let (width, height) = (picture.width, picture.height);
-    let colour = aom::encode(&Yuv::of(picture, subsampled), cq_level)?;
+    let colour = aom::encode(&Yuv::of(picture, subsampled), cq_level, effort)?;
     // Half the level: an error of the mask shows as a halo along every edge, and masks are cheap.
-    let alpha = picture.alpha.then(|| aom::encode(&Yuv::mask(picture), cq_level / 2 + 1)).transpose()?;
+    let alpha = picture.alpha.then(|| aom::encode(&Yuv::mask(picture), cq_level / 2 + 1, effort)).transpose()?;
     let mut file = Vec::with_capacity(colour.len() + alpha.as_ref().map_or(0, Vec::len) + 512);
     Aviffy::new()
         .set_seq_profile(u8::from(!subsampled))

@@ -11,7 +11,7 @@ use std::time::Duration;
 use libwebp_sys as sys;
 
 use super::{Error, Frame, Picture, failed, graphic, lossy, quality};
-use crate::variant::Quality;
+use crate::variant::{Effort, Quality};
 
 /// A whole frame is written at least this often, so that players can seek; and not before a few have passed.
 const KEY_FRAMES: (c_int, c_int) = (9, 17);
@@ -35,7 +35,7 @@ impl AnimationEncoder {
             let (value, limit) = (u64::from(width.max(height)), u64::from(limit));
             return Err(Error::LimitExceeded { what: "output edge", value, limit });
         }
-        let config = lossy(quality::webp_quality(quality))?;
+        let config = lossy(quality::webp_quality(quality), Effort::Fast)?;
         Ok(Self { size: (width, height), loop_count, config, encoder: None, clock: Duration::ZERO })
     }
 

@@ -1,0 +1,83 @@
+//! Lanczos3: which source samples make an output sample, and by how much each.
+//! Computed once for all rows or columns.
+
+use std::f64::consts::PI;
+
+/// The weights of all output samples along one side; those of each sum to 1.
+pub(super) struct Taps {
+    /// The first source sample of each output sample, and where its weights begin.
+    spans: Vec<(usize, usize)>,
+    weights: Vec<f32>,
+}
+
+/// Half the width of the kernel, in output samples.
+const SUPPORT: f64 = 3.0;
+
+fn lanczos3(x: f64) -> f64 {
+    match x.abs() {
+        0.0 => 1.0,
+        far if far >= SUPPORT => 0.0,
+        _ => {
+            let angle = PI * x;
+            SUPPORT * angle.sin() * (angle / SUPPORT).sin() / (angle * angle)
+        }
+    }
+}
+
+impl Taps {
+    /// From `source` samples, of which `content` hold something (the last one perhaps in part), to `target` samples.
+    pub(super) fn new(content: f64, source: usize, target: usize) -> Self {
+        let scale = content / target as f64;
+        // Enlarging interpolates; reducing averages over as much more of the source.
+        let stretch = scale.max(1.0);
+        let mut taps = Self { spans: Vec::with_capacity(target), weights: Vec::new() };
+        for output in 0..target {
+            let centre = (output as f64 + 0.5) * scale;
+            let first = ((centre - SUPPORT * stretch).floor().max(0.0) as usize).min(source - 1);
+            let end = ((centre + SUPPORT * stretch).ceil() as usize).clamp(first + 1, source);
+            let start = taps.weights.len();
+            let weight = |at: usize| lanczos3((at as f64 + 0.5 - centre) / stretch);
+            let sum: f64 = (first..end).map(weight).sum();
+            taps.weights.extend((first..end).map(|at| (weight(at) / sum) as f32));
+            taps.spans.push((first, start));
+        }
+        taps
+    }
+
+    /// The first source sample of output sample `output`, and the weights of it and those that follow.
+    #[inline(always)]
+    pub(super) fn of(&self, output: usize) -> (usize, &[f32]) {
+        let (first, start) = self.spans[output];
+        let end = self.spans.get(output + 1).map_or(self.weights.len(), |next| next.1);
+        (first, &self.weights[start..end])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_sum_to_one_inside_the_source() {
+        for (content, source, target) in [(100.0, 100, 10), (10.0, 10, 100), (33.5, 34, 7), (1.0, 1, 1), (5.2, 6, 1)] {
+            let taps = Taps::new(content, source, target);
+            assert_eq!(taps.spans.len(), target);
+            for output in 0..target {
+                let (first, weights) = taps.of(output);
+                assert!(first + weights.len() <= source, "{source} to {target}");
+                assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{source} to {target}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_side_that_is_kept_is_copied() {
+        let taps = Taps::new(9.0, 9, 9);
+        for output in 0..9 {
+            let (first, weights) = taps.of(output);
+            for (at, weight) in (first..).zip(weights) {
+                assert!((weight - f32::from(u8::from(at == output))).abs() < 1e-6);
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Variants made better behind: encoded anew with more effort, or in the format that was too slow for the first answer.
+//!
+//! The law: nobody waits for this and nothing fails by it; what is made has the key of what it takes the place of, so that
+//! a purge in between is a purge of both.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::{Error, Optimizer, Outcome, RequestTimings, outcome};
+use crate::cache::redis::Lease;
+use crate::cache::{CacheStatus, Entry};
+use crate::format::ImageFormat;
+use crate::imaging::{self, Decoded};
+use crate::record::{SourceRecord, WishKey};
+use crate::source::SourceUrl;
+use crate::variant::{Effort, Transform, VariantKey, Wish};
+
+/// Candidates that wait at once; one more is noted again at its next request.
+pub const WAITING: usize = 1_000;
+/// How long another replica that refines a variant is taken at its word.
+const LEASE: Duration = Duration::from_secs(20);
+
+/// A variant that could be better.
+#[derive(Debug)]
+pub struct Candidate {
+    source: SourceUrl,
+    wish: Wish,
+    effort: Effort,
+    /// When it was asked for.
+    pub noted: Instant,
+}
+
+/// What became of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refined {
+    /// A better one was made, in this time.
+    Made(Duration),
+    /// The one there is is as good, which took this time to find out.
+    Kept(Duration),
+    /// Another replica has made it.
+    Found,
+    /// It is not known any more, better already, too large, or somebody else's work just now.
+    Passed,
+    /// It could not be made.
+    Failed,
+}
+
+impl Refined {
+    /// Metric label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Made(_) => "made",
+            Self::Kept(_) => "kept",
+            Self::Found => "found",
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Optimizer {
+    /// Tells whoever refines that this answer was asked for again and could be better.
+    pub(super) fn note_interim(&self, source: &SourceUrl, wish: &Wish, outcome: &Outcome) {
+        let entry = &outcome.entry;
+        if !outcome.is_interim() || !outcome.record.storable || !entry.noted.set() {
+            return;
+        }
+        // What it stands in for is made first as fast as can be; that one is refined when it is asked for again.
+        let effort = if outcome.instead.is_some() { Effort::Fast } else { Effort::Dense };
+        let candidate = Candidate { source: source.clone(), wish: *wish, effort, noted: Instant::now() };
+        if matches!(self.candidates.try_send(candidate), Err(mpsc::error::TrySendError::Full(_))) {
+            entry.noted.clear();
+        }
+    }
+
+    /// Lets a candidate go that has waited too long; its next request notes it again.
+    pub fn pass_over(&self, candidate: &Candidate) {
+        let Candidate { source, wish, .. } = candidate;
+        let Some((record, _)) = self.known(source, SystemTime::now()) else { return };
+        let key = VariantKey::new(&record.content, &wish.resolve(&record.shape()));
+        if let Some(entry) = self.tiers.memory.variant(&key) {
+            entry.noted.clear();
+        }
+    }
+
+    /// Makes a candidate, once nothing else is to be done. Sources larger than `max_bytes` are not downloaded again.
+    pub async fn refine(self: &Arc<Self>, candidate: &Candidate, max_bytes: u64) -> Refined {
+        let Candidate { source, wish, effort, .. } = candidate;
+        let Some((record, _)) = self.known(source, SystemTime::now()) else { return Refined::Passed };
+        let transform = wish.resolve(&record.shape());
+        let key = VariantKey::new(&record.content, &transform);
+        let here = self.tiers.memory.variant(&key);
+        let is_better = |entry: &Entry| match effort {
+            Effort::Fast => true,
+            Effort::Dense => !entry.is_interim(),
+        };
+        if here.as_deref().is_some_and(is_better) || !Decoded::serves(record.format, &transform) {
+            return Refined::Passed;
+        }
+        if record.bytes > max_bytes && self.tiers.memory.source(&source.key()).is_none() {
+            return Refined::Passed;
+        }
+        if let Some(tier) = self.tiers.shared().cloned() {
+            if self.tiers.variant_shared(key, |entry| is_better(entry)).await.is_some() {
+                return Refined::Found;
+            }
+            let work = WishKey::new(&source.key(), wish).refined();
+            return match tier.lease(&work, LEASE).await {
+                Lease::Held => {
+                    here.inspect(|entry| entry.noted.clear());
+                    Refined::Passed
+                }
+                Lease::Unavailable => self.make_better(candidate, record, key, transform, here).await,
+                Lease::Acquired(lease) => {
+                    let refined = self.make_better(candidate, record, key, transform, here).await;
+                    self.release_behind(lease);
+                    refined
+                }
+            };
+        }
+        self.make_better(candidate, record, key, transform, here).await
+    }
+
+    async fn make_better(
+        self: &Arc<Self>,
+        candidate: &Candidate,
+        record: Arc<SourceRecord>,
+        key: VariantKey,
+        transform: Transform,
+        here: Option<Arc<Entry>>,
+    ) -> Refined {
+        let Candidate { source, wish, effort, .. } = candidate;
+        let loaded = match self.load_bytes(source).await {
+            Ok(loaded) if loaded.record.content == record.content && loaded.record.storable => loaded,
+            Ok(_) => return Refined::Passed,
+            Err(_) => return Refined::Failed,
+        };
+        let bytes = loaded.bytes.unwrap_or_default();
+        let made = match self.encoded_behind(&record, transform, bytes, *effort).await {
+            Ok(made) => made,
+            Err(error) => {
+                tracing::debug!(source = %source, %error, "a variant could not be refined");
+                return Refined::Failed;
+            }
+        };
+        let (entry, took) = made;
+        // The same quality for more bytes is no better one: it keeps its bytes, and its name.
+        let kept = here.filter(|here| here.bytes.len() <= entry.bytes.len());
+        let refined = if kept.is_some() { Refined::Kept(took) } else { Refined::Made(took) };
+        let entry = match kept {
+            Some(here) => Arc::new(Entry { effort: entry.effort, ..Entry::clone(&here) }),
+            None => Arc::new(entry),
+        };
+        self.tiers.memory.put_variant(key, Arc::clone(&entry));
+        self.tiers.share_variant(source.key(), WishKey::new(&source.key(), wish), key, &entry);
+        let timings = RequestTimings { encode: Some(took), ..RequestTimings::default() };
+        let now = SystemTime::now();
+        self.describe(source, wish, &outcome(entry, key, loaded.record, CacheStatus::Miss, timings, now), now);
+        refined
+    }
+
+    async fn encoded_behind(
+        &self,
+        record: &SourceRecord,
+        transform: Transform,
+        bytes: Bytes,
+        effort: Effort,
+    ) -> Result<(Entry, Duration), Error> {
+        let settings = Arc::clone(&self.imaging);
+        let job = move |deadline| {
+            let began = Instant::now();
+            let probe = imaging::probe(&bytes, &settings.limits)?;
+            let decoded = Decoded::of(&bytes, &probe, &settings, deadline)?;
+            let made = decoded.finish(&bytes, &probe, &transform, &settings, effort, deadline)?;
+            let effort = interim(probe.format, &transform, &settings).map(|_| effort);
+            let entry = Entry::new(Bytes::from(made.bytes), made.format, made.width, made.height, effort);
+            Ok::<_, imaging::Error>((entry, began.elapsed()))
+        };
+        let done = self.scheduler.run_behind(record.decode_cost, job).await;
+        Ok(done.map_err(|error| Error::from_schedule(error, self.scheduler.retry_after()))??)
+    }
+
+    /// What a variant that was encoded fast is marked with, if it may be refined.
+    pub(super) fn effort(&self, record: &SourceRecord, transform: &Transform) -> Option<Effort> {
+        interim(record.format, transform, &self.imaging)
+    }
+
+    /// What a request for `wish` is answered with, while what it prefers is made behind.
+    pub(super) fn find_instead(
+        &self,
+        wish: &Wish,
+        record: &SourceRecord,
+    ) -> Option<(Arc<Entry>, VariantKey, Option<Wish>)> {
+        let other = self.instead(wish, record)?;
+        let key = VariantKey::new(&record.content, &other.resolve(&record.shape()));
+        Some((self.tiers.memory.variant(&key)?, key, Some(other)))
+    }
+}
+
+/// What an output is marked with that was encoded fast, if it may be refined.
+fn interim(format: ImageFormat, transform: &Transform, settings: &imaging::Settings) -> Option<Effort> {
+    let may = settings.progressive && Decoded::has_denser(format, transform, settings.avif_engine);
+    may.then_some(Effort::Fast)
+}
