@@ -24,11 +24,12 @@ test: setup ## Run all tests (PIXGATE_CORPUS=DIR adds the wide sweep over DIR)
 lint: setup ## Formatting, clippy, licences, advisories and sources of dependencies
 	scripts/lint.sh
 
-bench: setup ## Measure memory hits against a bare actix handler that returns the same bytes, what each tier costs, and what the metadata store answers
+bench: setup ## Measure against sharp, Next.js and oximg; hits against a bare actix handler; what each tier costs; what the metadata store answers
 	@scripts/packages.sh wrk redis-server postgresql
 	cargo bench --locked --bench bench_hit
 	cargo bench --locked --bench bench_tiers
 	cargo bench --locked --bench bench_store
+	scripts/peers.sh && cargo bench --locked --bench bench_compare
 
 fuzz: setup ## Run every fuzz target for FUZZ_SECONDS (default 30) each
 	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh
