@@ -15,16 +15,17 @@ pub(crate) mod pictures;
 pub(crate) mod process;
 pub(crate) mod report;
 pub(crate) mod score;
+pub(crate) mod stages;
 pub(crate) mod start;
 pub(crate) mod widths;
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use judge::Judge;
 use origin::Origin;
 use peers::{Kind, Peer};
 use pictures::{Class, Source};
+use process::Load;
 use report::Report;
 
 pub(crate) struct Bench {
@@ -34,7 +35,7 @@ pub(crate) struct Bench {
     pub(crate) sources: Vec<Source>,
     pub(crate) judge: Judge,
     pub(crate) report: Report,
-    started: Instant,
+    load: Load,
 }
 
 impl Bench {
@@ -42,7 +43,7 @@ impl Bench {
         let quick = std::env::var_os("PIXGATE_BENCH_QUICK").is_some_and(|value| value != "0");
         let corpus = std::env::var_os("PIXGATE_CORPUS").map(PathBuf::from);
         let mut report = Report::new();
-        process::describe_machine(&mut report);
+        let load = Load::before(&mut report);
         let sources = pictures::all(corpus.as_deref(), quick);
         let origin = Origin::start(&sources);
         let rounds = if quick { 1 } else { 3 };
@@ -69,7 +70,7 @@ impl Bench {
         for kind in missing {
             report.line(&format!("- {}: not installed; {}", kind.name(), kind.missing().unwrap_or_default()));
         }
-        Self { quick, rounds, origin, sources, judge: Judge::default(), report, started: Instant::now() }
+        Self { quick, rounds, origin, sources, judge: Judge::default(), report, load }
     }
 
     pub(crate) fn class(&self, class: Class) -> Vec<Source> {
@@ -93,7 +94,7 @@ impl Bench {
 
     pub(crate) fn finish(mut self) {
         self.report.line("");
-        self.report.line(&format!("Took {:.0} s.", self.started.elapsed().as_secs_f64()));
+        self.load.after(&mut self.report);
         self.report.write();
     }
 }

@@ -106,22 +106,36 @@ fn busy() -> (f64, f64) {
     (all - fields.iter().skip(3).take(2).sum::<f64>(), all)
 }
 
-/// Says on what this runs, and how busy it was before anything was started.
-pub(crate) fn describe_machine(report: &mut Report) {
-    let before = busy();
-    thread::sleep(Duration::from_secs(2));
-    let after = busy();
-    let share = 100.0 * (after.0 - before.0) / (after.1 - before.1).max(1.0);
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
-    let count = thread::available_parallelism().map_or(1, usize::from);
-    report.line("# Pixgate against its peers");
-    report.line("");
-    report.line(&format!(
-        "{count} processors ({}), {share:.0} % busy with other work before the start.",
-        model.trim_start_matches([' ', '\t', ':'])
-    ));
-    if share > 10.0 {
-        report.line("**The machine is not quiet: times and rates are disturbed; bytes and scores are not.**");
+/// How busy the machine was when nothing of this had been started, and how long all took.
+pub(crate) struct Load {
+    started: Instant,
+}
+
+impl Load {
+    pub(crate) fn before(report: &mut Report) -> Self {
+        let before = busy();
+        thread::sleep(Duration::from_secs(2));
+        let after = busy();
+        let share = 100.0 * (after.0 - before.0) / (after.1 - before.1).max(1.0);
+        let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+        let count = thread::available_parallelism().map_or(1, usize::from);
+        report.line("# Pixgate against its peers");
+        report.line("");
+        report.line(&format!(
+            "{count} processors ({}), {share:.0} % busy with other work before the start.",
+            model.trim_start_matches([' ', '\t', ':'])
+        ));
+        if share > 10.0 {
+            report.line("**The machine is not quiet: times and rates are disturbed; bytes and scores are not.**");
+        }
+        Self { started: Instant::now() }
+    }
+
+    pub(crate) fn after(&self, report: &mut Report) {
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let longest = load.split(' ').nth(2).unwrap_or_default();
+        let seconds = self.started.elapsed().as_secs_f64();
+        report.line(&format!("Took {seconds:.0} s; load average of the last 15 minutes, with all this: {longest}."));
     }
 }

@@ -66,7 +66,7 @@ pub(crate) fn run(bench: &mut Bench) {
 }
 
 fn jobs(bench: &Bench) -> Vec<(Source, u32)> {
-    let (pictures, widths): (usize, &[u32]) = if bench.quick { (3, &[640]) } else { (6, &[640, 1080]) };
+    let (pictures, widths): (usize, &[u32]) = if bench.quick { (3, &[640]) } else { (4, &[640, 1080]) };
     let photos = bench.class(Class::Photo).into_iter().filter(|source| source.size.0 > 640).take(pictures);
     photos.flat_map(|source| source.widths(widths).into_iter().map(move |width| (source.clone(), width))).collect()
 }
