@@ -13,12 +13,12 @@ pub fn configure() {
     // SAFETY: mallopt takes two integers; an unknown parameter is refused with 0, and it is called before any thread.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 2);
-        // A fixed threshold: large pixel buffers are always mapped on their own and go back to the system when freed.
-        // Left to itself, glibc raises it to 32 MiB after the first such buffer is freed, and keeps the rest.
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 4 << 20);
+        // The largest it takes: pixel buffers up to that are used again by the next render instead of being mapped anew,
+        // which costs a fault a page. Larger ones always go back to the system when freed.
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
         // With that one fixed, glibc would give the top of the heap back at every 128 KiB freed, and fetch it again
         // page by page for the next answer of that size. What is kept is given back by `trim`.
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 16 << 20);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 64 << 20);
     }
 }
 

@@ -6,6 +6,7 @@
 mod decoded;
 mod draw;
 mod error;
+mod fair;
 mod outcome;
 mod pace;
 mod placeholders;
@@ -196,6 +197,9 @@ impl Optimizer {
             Freshness::Stale => CacheStatus::Stale,
             Freshness::Expired | Freshness::Dead => return None,
         };
+        if wish.is_undecided(&record.shape()) {
+            return None;
+        }
         let key = match hint {
             Some(hint) if hint.content == record.content => hint.key,
             _ => VariantKey::new(&record.content, &wish.resolve(&record.shape())),
@@ -265,7 +269,14 @@ impl Optimizer {
     async fn make(self: &Arc<Self>, source: &SourceUrl, wish: &Wish, wish_key: WishKey) -> Answer {
         let mut loaded = self.load_record(source).await?;
         let mut fetch = loaded.fetch;
+        // What was decoded to learn of it is drawn from too.
+        let mut _held = None;
         loop {
+            if wish.is_undecided(&loaded.record.shape())
+                && let Some(bytes) = loaded.bytes.clone()
+            {
+                (loaded.record, _held) = self.learn_quality(source, loaded.record, bytes).await?;
+            }
             let instead = self.instead(wish, &loaded.record);
             let transform = instead.unwrap_or(*wish).resolve(&loaded.record.shape());
             let key = VariantKey::new(&loaded.record.content, &transform);
@@ -279,13 +290,13 @@ impl Optimizer {
                 None if fetch.is_some() && loaded.record.storable => self.tiers.variant_shared(key, |_| true).await,
                 known => known,
             };
-            if let Some(entry) = known {
+            if let Some(entry) = known.filter(|_| !wish.is_undecided(&loaded.record.shape())) {
                 let timings = RequestTimings { fetch, ..RequestTimings::default() };
                 let found = outcome(entry, key, loaded.record, status, timings, SystemTime::now());
                 return Ok(Outcome { instead, ..found });
             }
             let Some(bytes) = loaded.bytes.clone() else {
-                // The record was known and the variant was not: now the bytes are needed, and they may have changed.
+                // The record was known and the variant (or its quality) was not: now the bytes are needed, and they may have changed.
                 loaded = self.load_bytes(source).await?;
                 fetch = loaded.fetch.or(fetch);
                 continue;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::format::ImageFormat;
-use crate::variant::{ContentHash, PIPELINE_VERSION, Rgb, SourceShape, Wish};
+use crate::variant::{ContentHash, PIPELINE_VERSION, Quality, Rgb, SourceShape, Wish};
 
 /// Stable hash of a normalised source URL, the same on every machine.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -301,6 +301,8 @@ pub struct SourceRecord {
     pub decode_cost: u64,
     /// Computed from the first decode; absent until then.
     pub placeholder: Option<Arc<PlaceholderSet>>,
+    /// Learned from its pixels when a request first left the quality to us; absent until then.
+    pub fair_quality: Option<Quality>,
     /// Until when all this may be used.
     pub lifetime: Lifetime,
     /// Whether the origin lets a shared cache keep it.
@@ -318,6 +320,7 @@ impl SourceRecord {
             height: self.height,
             has_alpha: self.has_alpha,
             animated: self.frames > 1,
+            fair_quality: self.fair_quality,
         }
     }
 }

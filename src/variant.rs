@@ -4,12 +4,14 @@
 //! one cache entry, and **distinct meaning gives a distinct key**, on every machine: fields are tagged and of fixed width.
 
 mod key;
+mod quality;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::key::{ContentHash, PIPELINE_VERSION, VariantKey};
+pub use self::quality::Quality;
 use crate::format::{ImageFormat, Negotiated};
 
 /// How a picture is fitted into a requested box. Nothing is ever enlarged.
@@ -36,22 +38,6 @@ impl Fit {
             "fill" => Some(Self::Fill),
             _ => None,
         }
-    }
-}
-
-/// Visible quality, 1 to 100; the same number means about the same visible quality in every lossy format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Quality(u8);
-
-impl Quality {
-    /// `None` outside 1..=100.
-    pub const fn new(value: u8) -> Option<Self> {
-        if value >= 1 && value <= 100 { Some(Self(value)) } else { None }
-    }
-
-    /// The number itself, 1 to 100.
-    pub const fn get(self) -> u8 {
-        self.0
     }
 }
 
@@ -139,8 +125,8 @@ pub struct Wish {
     pub cap: u32,
     /// How the picture is fitted into the box.
     pub fit: Fit,
-    /// Quality of lossy formats.
-    pub quality: Quality,
+    /// Quality of lossy formats; absent, it is the one that was learned of the source.
+    pub quality: Option<Quality>,
     /// Output format.
     pub format: FormatWish,
     /// Colour for padding and behind transparency.
@@ -160,6 +146,8 @@ pub struct SourceShape {
     pub has_alpha: bool,
     /// More than one frame.
     pub animated: bool,
+    /// The quality at which it looks as good as others do, once that was learned.
+    pub fair_quality: Option<Quality>,
 }
 
 /// What is written.
@@ -242,7 +230,13 @@ impl Wish {
             None if !format.has_alpha() => Some(Rgb::WHITE),
             background => background,
         };
-        Transform { output, geometry, quality: format.is_lossy().then_some(self.quality), background }
+        let quality = self.quality.or(source.fair_quality).unwrap_or(Quality::DEFAULT);
+        Transform { output, geometry, quality: format.is_lossy().then_some(quality), background }
+    }
+
+    /// Whether the quality is left to what is not learned of the source yet.
+    pub fn is_undecided(&self, source: &SourceShape) -> bool {
+        self.quality.or(source.fair_quality).is_none() && self.resolve(source).quality.is_some()
     }
 
     fn output(&self, source: &SourceShape) -> Output {

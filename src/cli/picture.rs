@@ -76,7 +76,7 @@ impl Render {
             height: self.height,
             cap: sizes.device_sizes.iter().chain(&sizes.image_sizes).copied().max().unwrap_or(u32::MAX),
             fit: self.fit,
-            quality: Quality::new(self.quality).context("quality must be 1 to 100")?,
+            quality: Some(Quality::new(self.quality).context("quality must be 1 to 100")?),
             format: FormatWish::Exactly(format.unwrap_or(ImageFormat::Webp)),
             background: self.bg,
         };

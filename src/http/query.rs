@@ -23,12 +23,6 @@ pub const MAX_QUERY_BYTES: usize = 32 * 1024;
 /// Largest width or height that a signed request may name, in pixels.
 pub const MAX_EDGE: u32 = 10_000;
 
-/// Quality when a request names none, if it is in the list.
-const DEFAULT_QUALITY: Quality = match Quality::new(75) {
-    Some(quality) => quality,
-    None => unreachable!(),
-};
-
 /// Which variants may be asked for.
 #[derive(Clone, Debug)]
 pub struct Sizes {
@@ -77,8 +71,8 @@ impl Sizes {
 
     /// The quality when none is named: 75, or the listed one nearest to it (the lower of two as near, as Next.js does).
     fn default_quality(&self) -> Quality {
-        let distance = |q: &Quality| (q.get().abs_diff(DEFAULT_QUALITY.get()), q.get());
-        self.qualities.iter().copied().filter_map(Quality::new).min_by_key(distance).unwrap_or(DEFAULT_QUALITY)
+        let distance = |q: &Quality| (q.get().abs_diff(Quality::DEFAULT.get()), q.get());
+        self.qualities.iter().copied().filter_map(Quality::new).min_by_key(distance).unwrap_or(Quality::DEFAULT)
     }
 }
 

@@ -51,6 +51,7 @@ fn record(age: Duration) -> SourceRecord {
         bytes: 12_345,
         decode_cost: 1,
         placeholder: Some(Arc::new(placeholder)),
+        fair_quality: Quality::new(61),
         lifetime: Lifetime {
             checked_at: SystemTime::now() - age,
             ttl: HOUR,
@@ -77,7 +78,7 @@ fn state_with(settings: Settings, age: Duration) -> web::Data<State> {
             height: None,
             cap: 3840,
             fit: Fit::Inside,
-            quality: Quality::new(75).unwrap(),
+            quality: Quality::new(75),
             format: FormatWish::Negotiated(Negotiated { preferred: Some(format), webp: false }),
             background: None,
         };

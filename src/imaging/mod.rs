@@ -9,6 +9,7 @@ pub mod calibration;
 pub mod codec;
 pub(crate) mod decode;
 mod error;
+mod fair;
 pub mod placeholder;
 mod probe;
 mod resize;
@@ -26,6 +27,7 @@ pub use decode::Picture;
 pub use decode::isolated::{COMMAND as AVIF_COMMAND, serve as serve_avif};
 use decode::strip;
 pub use error::Error;
+pub use fair::{FAIR_QUALITY_BYTES, FAIR_QUALITY_PIXELS};
 pub use image::metadata::Orientation;
 pub use probe::probe;
 pub use still::Decoded;
@@ -120,6 +122,7 @@ impl Probe {
             height: self.height,
             has_alpha: self.has_alpha,
             animated: self.frames > 1,
+            fair_quality: None,
         }
     }
 }

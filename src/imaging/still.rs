@@ -14,7 +14,7 @@ use crate::variant::{Effort, Geometry, Output, Transform};
 /// A decoded source with its placeholder.
 #[derive(Debug)]
 pub struct Decoded {
-    picture: Picture,
+    pub(super) picture: Picture,
     /// Computed from the picture.
     pub placeholder: Arc<PlaceholderSet>,
     /// How long decoding took, orientation, colour and placeholder included.

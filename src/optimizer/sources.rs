@@ -226,6 +226,7 @@ impl Optimizer {
             .map_err(|panic| Error::Internal(format!("the probe panicked: {panic}")))?;
         let (content, probe) = (examined.0, examined.1?);
         let shape = probe.shape();
+        let same = prior.filter(|prior| prior.content == content);
         let record = SourceRecord {
             content,
             validators,
@@ -236,7 +237,8 @@ impl Optimizer {
             frames: probe.frames,
             bytes: bytes.len() as u64,
             decode_cost: probe.decoded_bytes,
-            placeholder: prior.filter(|prior| prior.content == content).and_then(|prior| prior.placeholder.clone()),
+            placeholder: same.and_then(|prior| prior.placeholder.clone()),
+            fair_quality: same.and_then(|prior| prior.fair_quality),
             lifetime: self.lifetime(&caching),
             storable: caching.storable,
             epoch,

@@ -38,7 +38,7 @@ fn sources_and_wishes_have_keys_of_their_own() {
         height: None,
         cap: 3840,
         fit: Fit::Inside,
-        quality: Quality::new(75).expect("in range"),
+        quality: Quality::new(75),
         format: FormatWish::Exactly(ImageFormat::Webp),
         background: None,
     };
@@ -55,7 +55,7 @@ fn sources_and_wishes_have_keys_of_their_own() {
         Wish { fit: Fit::Cover, ..wish },
         Wish { fit: Fit::Contain, ..wish },
         Wish { fit: Fit::Fill, ..wish },
-        Wish { quality: Quality::new(76).expect("in range"), ..wish },
+        Wish { quality: Quality::new(76), ..wish },
         Wish { format: FormatWish::Exactly(ImageFormat::Avif), ..wish },
         Wish { format: negotiated(Some(ImageFormat::Webp), true), ..wish },
         Wish { format: negotiated(Some(ImageFormat::Webp), false), ..wish },

@@ -15,7 +15,7 @@ use super::placeholder;
 use super::writing::after;
 use crate::format::ImageFormat;
 use crate::record::{Lifetime, SourceKey, SourceRecord, Validators};
-use crate::variant::{ContentHash, Effort, Rgb};
+use crate::variant::{ContentHash, Effort, Quality, Rgb};
 
 /// Rows of each list in the statistics.
 const TOP: i64 = 10;
@@ -29,10 +29,10 @@ const PAGE: u32 = 1_000;
 pub(super) fn record(key: &SourceKey) -> Question {
     Question::new(
         "SELECT content, etag, last_modified, format, width, height, has_alpha, frames, bytes, decode_cost, placeholder, \
-         checked_at, ttl_ns, early_ns, stale_while_revalidate_ns, stale_if_error_ns, storable, epoch \
+         checked_at, ttl_ns, early_ns, stale_while_revalidate_ns, stale_if_error_ns, storable, epoch, fair_quality \
          FROM sources WHERE source_key = $1 AND content IS NOT NULL",
         vec![key.as_bytes().into()],
-        "btttiiiiiibiiiiiii",
+        "btttiiiiiibiiiiiiii",
     )
 }
 
@@ -66,6 +66,7 @@ pub(super) fn read_record(mut row: Row) -> Result<SourceRecord, Error> {
         },
         storable: row.count()? != 0,
         epoch: row.count()?,
+        fair_quality: row.int()?.and_then(|quality| Quality::new(u8::try_from(quality).ok()?)),
     })
 }
 

@@ -12,9 +12,10 @@ use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 use super::engine::Error;
 
 /// Every version from 1 on.
-const VERSIONS: [(&str, &str); 2] = [
+const VERSIONS: [(&str, &str); 3] = [
     ("records", include_str!("migrations/0001_records.sql")),
     ("questions", include_str!("migrations/0002_questions.sql")),
+    ("quality", include_str!("migrations/0003_quality.sql")),
 ];
 
 /// The newest version.

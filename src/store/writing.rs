@@ -118,6 +118,7 @@ const SOURCE: &[&str] = &[
     "stale_if_error_ns",
     "storable",
     "epoch",
+    "fair_quality",
     "seen_at",
 ];
 
@@ -133,13 +134,14 @@ const SOURCE_SUMS: &str = "INSERT INTO totals (name, value) \
 
 const SOURCE_ROWS: &str = "INSERT INTO sources (source_key, url, host, content, etag, last_modified, format, width, height, \
     has_alpha, frames, bytes, decode_cost, placeholder, checked_at, ttl_ns, early_ns, stale_while_revalidate_ns, \
-    stale_if_error_ns, storable, epoch, first_seen, last_seen) \
+    stale_if_error_ns, storable, epoch, fair_quality, first_seen, last_seen) \
     SELECT source_key, url, host, content, etag, last_modified, format, width, height, has_alpha, frames, bytes, \
     decode_cost, placeholder, checked_at, ttl_ns, early_ns, stale_while_revalidate_ns, stale_if_error_ns, storable, epoch, \
-    seen_at, seen_at FROM d WHERE true \
+    fair_quality, seen_at, seen_at FROM d WHERE true \
     ON CONFLICT (source_key) DO UPDATE SET url = excluded.url, host = excluded.host, \
-    placeholder = CASE WHEN excluded.placeholder IS NULL AND sources.content = excluded.content \
-    THEN sources.placeholder ELSE excluded.placeholder END, \
+    placeholder = CASE WHEN excluded.placeholder IS NULL AND sources.content = excluded.content THEN sources.placeholder \
+    ELSE excluded.placeholder END, fair_quality = CASE WHEN excluded.fair_quality IS NULL AND \
+    sources.content = excluded.content THEN sources.fair_quality ELSE excluded.fair_quality END, \
     content = excluded.content, etag = excluded.etag, last_modified = excluded.last_modified, format = excluded.format, \
     width = excluded.width, height = excluded.height, has_alpha = excluded.has_alpha, frames = excluded.frames, \
     bytes = excluded.bytes, decode_cost = excluded.decode_cost, checked_at = excluded.checked_at, ttl_ns = excluded.ttl_ns, \
@@ -176,6 +178,7 @@ fn source(new: &NewSource) -> Vec<Value> {
         nanos(lifetime.stale_if_error).into(),
         i64::from(record.storable).into(),
         int(record.epoch),
+        Value::Int(record.fair_quality.map(Quality::get).map(i64::from)),
         millis(*seen_at).into(),
     ]
 }

@@ -113,7 +113,7 @@ impl Wish {
         bytes[1] = format;
         bytes[2] = u8::from(webp);
         bytes[3] = fit;
-        bytes[4] = self.quality.get();
+        bytes[4] = self.quality.map_or(0, Quality::get);
         bytes[5] = present(self.width.is_some(), 0)
             | present(self.height.is_some(), 1)
             | present(self.background.is_some(), 2);

@@ -6,8 +6,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-const PHOTO: SourceShape =
-    SourceShape { format: ImageFormat::Jpeg, width: 2000, height: 1000, has_alpha: false, animated: false };
+const PHOTO: SourceShape = SourceShape {
+    format: ImageFormat::Jpeg,
+    width: 2000,
+    height: 1000,
+    has_alpha: false,
+    animated: false,
+    fair_quality: None,
+};
 
 fn wish(width: Option<u32>, height: Option<u32>, fit: Fit) -> Wish {
     Wish {
@@ -15,7 +21,7 @@ fn wish(width: Option<u32>, height: Option<u32>, fit: Fit) -> Wish {
         height,
         cap: 3840,
         fit,
-        quality: Quality::new(75).expect("in range"),
+        quality: Quality::new(75),
         format: FormatWish::Exactly(ImageFormat::Webp),
         background: None,
     }

@@ -28,6 +28,7 @@ mod parameters;
 mod placeholder;
 mod privacy;
 mod purge;
+mod quality;
 mod refine;
 mod replicas;
 mod signature;

@@ -10,7 +10,7 @@ use crate::harness::origin::{Origin, Reply};
 use crate::harness::pictures::{jpeg, png};
 use crate::purge::purge;
 
-fn over(dir: &TempDir) -> Setup {
+pub(crate) fn over(dir: &TempDir) -> Setup {
     // Redis would bring back what is to come from the store.
     Setup::new().text("metadata.url", &format!("sqlite:{}", dir.path().join("meta.db").display())).text("redis.url", "")
 }

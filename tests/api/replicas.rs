@@ -17,7 +17,8 @@ const OLD: [u8; 3] = [200, 30, 30];
 const NEW: [u8; 3] = [30, 30, 200];
 
 fn on(redis: &RedisServer) -> Setup {
-    Setup::new().text("redis.url", &redis.url())
+    // What is asked for again would be made smaller behind, and fetched again where its bytes are not.
+    Setup::new().text("redis.url", &redis.url()).set("avif.progressive", false)
 }
 
 /// A replica that has found its Redis.
@@ -62,8 +63,6 @@ async fn a_restarted_replica_fetches_and_draws_nothing_that_redis_has() {
     let redis = RedisServer::start();
     let origin = Origin::with("/a.jpg", jpeg(800, 400), "image/jpeg").await;
     let url = origin.url("/a.jpg");
-    // What is asked for again would be fetched again too, to be made smaller behind.
-    let on = |redis| on(redis).set("avif.progressive", false);
     let first = replica(on(&redis)).await;
     let mut made = Vec::new();
     for rest in ["w=640&f=webp", "w=256&f=avif", "w=64&f=png&h=32&fit=cover", "f=jpeg"] {
@@ -266,8 +265,6 @@ async fn a_purge_that_a_full_redis_refused_is_handed_on_when_there_is_room() {
 async fn replicas_share_their_work_again_after_redis_lost_everything() {
     let redis = RedisServer::start();
     let origin = Origin::start().await;
-    // A refinement downloads again where the bytes are not.
-    let on = |redis| on(redis).set("avif.progressive", false);
     let apps = [replica(on(&redis)).await, replica(on(&redis)).await, replica(on(&redis)).await];
     redis.ask("FLUSHALL");
     let started = Instant::now();

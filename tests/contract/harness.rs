@@ -103,7 +103,7 @@ impl Sample {
             height: None,
             cap: 3840,
             fit: Fit::Inside,
-            quality: Quality::new(75).expect("in range"),
+            quality: Quality::new(75),
             format: FormatWish::Exactly(ImageFormat::Webp),
             background: None,
         };
@@ -167,6 +167,7 @@ fn record(content: ContentHash) -> SourceRecord {
         bytes: 472_985,
         decode_cost: 48_000_000,
         placeholder: Some(Arc::new(placeholder)),
+        fair_quality: Quality::new(61),
         lifetime: Lifetime {
             // Stored in whole milliseconds.
             checked_at: SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs()),

@@ -156,6 +156,7 @@ pub(crate) fn record(content: &str) -> SourceRecord {
         bytes: 500_000,
         decode_cost: 48_000_000,
         placeholder: Some(Arc::new(placeholder())),
+        fair_quality: Quality::new(61),
         lifetime: Lifetime {
             checked_at: now(),
             ttl: Duration::new(86_400, 5),

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::record::{Lifetime, PlaceholderSet, Validators};
-use crate::variant::{ContentHash, Rgb};
+use crate::variant::{ContentHash, Quality, Rgb};
 
 fn record() -> SourceRecord {
     SourceRecord {
@@ -27,6 +27,7 @@ fn record() -> SourceRecord {
             dominant: Rgb([1, 2, 3]),
             has_alpha: false,
         })),
+        fair_quality: Quality::new(61),
         lifetime: Lifetime {
             checked_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_123),
             ttl: Duration::from_secs(60),
@@ -123,7 +124,7 @@ fn the_format_of_this_version_does_not_change() {
     let hex = |value: &[u8]| value.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let [stored_record, stored_entry] = values();
     assert_eq!(VERSION, 2);
-    assert_eq!(ContentHash::of(&stored_record).to_base64url(), "ans1tROSpYwuKxX-5-ZlXJsN8-btQNHYFClRR37jbic");
+    assert_eq!(ContentHash::of(&stored_record).to_base64url(), "RBdw_QagKOUCqNspxT73_rGGAdX5SkgFT9jGG2dJYig");
     let entry = "70786774020200000000003ec066dcc8008005e0032d226b724c3657414b4a5744462d5149765954732d6e4431376a5778495a6b6476\
                  434d735364466d4e54634973220100612070696374757265";
     assert_eq!(hex(&stored_entry), entry);

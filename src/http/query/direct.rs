@@ -214,14 +214,17 @@ fn listed(
     Err(parameter.not_allowed(&what, list.collect()))
 }
 
-fn quality_of(text: Option<&str>, sizes: &Sizes, signed: bool) -> Result<Quality, Invalid> {
-    let Some(text) = text else {
-        return Ok(sizes.default_quality());
+/// None leaves it to what is learned of the source.
+fn quality_of(text: Option<&str>, sizes: &Sizes, signed: bool) -> Result<Option<Quality>, Invalid> {
+    let text = match text {
+        None => return Ok(Some(sizes.default_quality())),
+        Some("auto") => return Ok(None),
+        Some(text) => text,
     };
     let quality = digits(text).and_then(Quality::new);
-    let quality = quality.ok_or_else(|| QUALITY.invalid(text, "an integer from 1 to 100"))?;
+    let quality = quality.ok_or_else(|| QUALITY.invalid(text, "auto or an integer from 1 to 100"))?;
     if signed || sizes.qualities.contains(&quality.get()) {
-        return Ok(quality);
+        return Ok(Some(quality));
     }
     let allowed = sizes.qualities.iter().copied().map(u32::from).collect();
     Err(QUALITY.not_allowed(&quality.get().to_string(), allowed))

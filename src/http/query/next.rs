@@ -98,7 +98,7 @@ pub(in crate::http) fn next<S>(
         height: None,
         cap: sizes.cap(),
         fit: Fit::Inside,
-        quality,
+        quality: Some(quality),
         format: FormatWish::Negotiated(negotiated),
         background: None,
     };

@@ -53,6 +53,22 @@ pub(super) fn is_graphic(picture: &Picture) -> bool {
     few || drawn
 }
 
+/// Whether all its pixels are of at most 256 colours: what a palette holds.
+pub(super) fn has_few_colours(picture: &Picture) -> bool {
+    let mut colours = HashSet::new();
+    let mut last: Option<&[u8]> = None;
+    for pixel in picture.pixels.chunks_exact(picture.channels()) {
+        if last != Some(pixel) {
+            colours.insert(pixel);
+            if colours.len() > 256 {
+                return false;
+            }
+        }
+        last = Some(pixel);
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{drawing, photo};

@@ -37,7 +37,7 @@ pub(crate) fn encode(
     effort: Effort,
 ) -> Result<Vec<u8>, Error> {
     check(picture, format)?;
-    let quality = quality.unwrap_or(quality::DEFAULT);
+    let quality = quality.unwrap_or(Quality::DEFAULT);
     match format {
         ImageFormat::Avif => avif::encode(picture, quality, engine, effort),
         ImageFormat::Webp => webp::encode(picture, quality, effort),

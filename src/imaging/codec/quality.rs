@@ -6,12 +6,6 @@
 
 use crate::variant::{Effort, Quality};
 
-/// Taken when a lossy output names no quality.
-pub(super) const DEFAULT: Quality = match Quality::new(75) {
-    Some(quality) => quality,
-    None => unreachable!(),
-};
-
 /// One measured row: the native settings that give the score libwebp (method 2) has at `quality`.
 struct Anchor {
     quality: f32,

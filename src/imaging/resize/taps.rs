@@ -37,8 +37,9 @@ impl Taps {
             let end = ((centre + SUPPORT * stretch).ceil() as usize).clamp(first + 1, source);
             let start = taps.weights.len();
             let weight = |at: usize| lanczos3((at as f64 + 0.5 - centre) / stretch);
-            let sum: f64 = (first..end).map(weight).sum();
-            taps.weights.extend((first..end).map(|at| (weight(at) / sum) as f32));
+            taps.weights.extend((first..end).map(|at| weight(at) as f32));
+            let sum: f32 = taps.weights[start..].iter().sum();
+            taps.weights[start..].iter_mut().for_each(|weight| *weight /= sum);
             taps.spans.push((first, start));
         }
         taps

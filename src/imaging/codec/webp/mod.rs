@@ -29,11 +29,16 @@ const LOSSLESS_PIXELS: usize = 4_000_000;
 /// Below this quality lossless coding may round what the eye does not see.
 const EXACT_FROM: u8 = 90;
 
-/// Encodes `picture`, whose size was checked; a graphic without loss when that is smaller.
+/// Encodes `picture`, whose size was checked; without loss when that is smaller. For whoever waits that is tried only on
+/// pictures of few colours: scaled graphics have soft edges, and then it takes several times as long for more bytes.
 pub(super) fn encode(picture: &Picture, quality: Quality, effort: Effort) -> Result<Vec<u8>, Error> {
     let lossy = encode_native(picture, quality::webp_quality(quality), effort)?;
     let pixels = picture.width as usize * picture.height as usize;
-    if pixels > LOSSLESS_PIXELS || !graphic::is_graphic(picture) {
+    let promising = match effort {
+        Effort::Fast => graphic::has_few_colours(picture),
+        Effort::Dense => graphic::is_graphic(picture),
+    };
+    if pixels > LOSSLESS_PIXELS || !promising {
         return Ok(lossy);
     }
     let lossless = run(picture, &lossless(quality, effort)?, true)?;
