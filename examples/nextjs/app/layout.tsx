@@ -3,7 +3,7 @@ import Link from 'next/link'
 import type { ReactNode } from 'react'
 import './style.css'
 
-export const metadata: Metadata = { title: 'Pixgate and Next.js', icons: [] }
+export const metadata: Metadata = { title: 'Pixgate and Next.js' }
 
 const PAGES = { gallery: 'Gallery', people: 'People', chat: 'Chat', shop: 'Shop', plain: 'Plain HTML' }
 
