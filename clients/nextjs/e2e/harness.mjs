@@ -1,0 +1,128 @@
+// What a test of the whole needs: the service, the example's builds, the pictures' origin and a browser, each started for
+// the test and stopped with it. PIXGATE_BIN names the service's binary.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+
+const path = (relative) => fileURLToPath(new URL(relative, import.meta.url))
+
+export const EXAMPLE = path('../../../examples/nextjs/')
+export const ARTEFACTS = path('../../../artefacts/')
+mkdirSync(ARTEFACTS, { recursive: true })
+
+/** Written into the example's builds, so it is fixed. */
+export const PIXGATE_URL = process.env.NEXT_PUBLIC_PIXGATE_URL ?? 'http://127.0.0.1:18080'
+
+const children = new Set()
+process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')))
+
+export async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address()
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** Runs a program until it answers at `url`, or says why it does not. */
+async function run(command, args, { url, cwd, env }) {
+  const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  children.add(child)
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output = (output + text).slice(-20_000)))
+  const ended = once(child, 'exit').then(() => children.delete(child))
+  const stop = async () => {
+    child.kill('SIGTERM')
+    const late = setTimeout(() => child.kill('SIGKILL'), 5000)
+    await ended
+    clearTimeout(late)
+  }
+  for (const end = performance.now() + 60_000; ; await sleep(50)) {
+    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${command} ${args.join(' ')} ended:\n${output}`)
+    if (performance.now() > end) throw new Error(`${command} ${args.join(' ')} does not answer at ${url}:\n${output}`)
+    const up = await fetch(url).then((answer) => answer.status < 500, () => false)
+    if (up) return { stop, output: () => output, pid: child.pid }
+  }
+}
+
+export function binary() {
+  const bin = process.env.PIXGATE_BIN
+  if (!bin || !existsSync(bin)) throw new Error('PIXGATE_BIN must name the pixgate binary, for example target/release/pixgate')
+  return bin
+}
+
+/** Starts the service, with nothing remembered, for what the manifest allows. */
+export async function startPixgate({ url = PIXGATE_URL, manifest = join(EXAMPLE, 'pixgate-manifest-loader.json'), args = [] } = {}) {
+  const cwd = mkdtempSync(join(tmpdir(), 'pixgate-e2e-'))
+  const admin = `127.0.0.1:${await freePort()}`
+  const listen = new URL(url).host
+  const own = ['serve', '--listen', listen, '--admin-listen', admin, '--set', 'metadata.url=']
+  if (manifest) own.push('--next-manifest', manifest)
+  // Nothing of the surroundings may reach it.
+  const env = Object.fromEntries(Object.keys(process.env).filter((name) => /^(PIXGATE_|REDIS_URL|DATABASE_URL|CACHE_TTL)/.test(name)).map((name) => [name, undefined]))
+  const { stop, output } = await run(binary(), [...own, ...args], { url: `${url}/readyz`, cwd, env })
+  return { url, admin: `http://${admin}`, output, stop: () => stop().then(() => rmSync(cwd, { recursive: true })) }
+}
+
+/** Starts one of the example's builds; `clean` forgets what Next.js's own optimizer has made. */
+export async function startExample(mode, origin, { clean = true, env = {} } = {}) {
+  const build = join(EXAMPLE, `.next-${mode}`)
+  if (!existsSync(join(build, 'BUILD_ID'))) throw new Error(`the example is not built: NEXT_PUBLIC_PIXGATE_URL=${PIXGATE_URL} node ${EXAMPLE}build.mjs ${mode}`)
+  if (clean) rmSync(join(build, 'cache/images'), { recursive: true, force: true })
+  const port = await freePort()
+  const url = `http://127.0.0.1:${port}`
+  const own = { EXAMPLE_MODE: mode, ORIGIN_URL: origin, NEXT_PUBLIC_PIXGATE_URL: PIXGATE_URL, NEXT_TELEMETRY_DISABLED: '1', ...env }
+  const { stop, output } = await run(process.execPath, ['node_modules/next/dist/bin/next', 'start', '-H', '127.0.0.1', '-p', String(port)], { url, cwd: EXAMPLE, env: own })
+  return { url, stop, output }
+}
+
+/** Starts the example under `next dev`, where React says what differs between server and browser. */
+export async function startDevelopment(mode, origin) {
+  const port = await freePort()
+  const url = `http://127.0.0.1:${port}`
+  const env = { EXAMPLE_MODE: mode, ORIGIN_URL: origin, NEXT_PUBLIC_PIXGATE_URL: PIXGATE_URL, NEXT_TELEMETRY_DISABLED: '1' }
+  return { url, ...(await run(process.execPath, ['node_modules/next/dist/bin/next', 'dev', '-H', '127.0.0.1', '-p', String(port)], { url, cwd: EXAMPLE, env })) }
+}
+
+/** Chromium: CHROMIUM_BIN, or where Debian puts it. */
+export async function startBrowser() {
+  const { chromium } = await import('playwright-core')
+  const executablePath = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium'
+  if (!existsSync(executablePath)) throw new Error(`there is no Chromium at ${executablePath}: install it (Debian: chromium) or set CHROMIUM_BIN`)
+  return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'] })
+}
+
+/** Whether a URL is that of a picture that an optimizer makes. */
+export const isPicture = (url) => /^\/(?:image|_next\/image)$/.test(new URL(url).pathname)
+
+/** The picture that a URL asks for. */
+export const sourceOf = (url) => new URL(url).searchParams.get('url')
+
+export const median = (numbers) => {
+  const sorted = [...numbers].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+}
+
+/** Scrolls to the end as a reader would, so that everything lazy is asked for. */
+export async function scrollThrough(page) {
+  for (;;) {
+    const done = await page.evaluate(() => {
+      window.scrollBy(0, innerHeight / 2)
+      return scrollY + innerHeight >= document.documentElement.scrollHeight - 2
+    })
+    await page.waitForTimeout(80)
+    if (done) break
+  }
+}
+
+/** Waits until every picture of the page is there and shown. */
+export async function pictured(page) {
+  await page.waitForFunction(() => [...document.images].every((image) => image.currentSrc && image.complete && image.naturalWidth > 0), undefined, { timeout: 30_000 })
+}

@@ -1,0 +1,94 @@
+// `<PixgateImage>` through the real `next/image` and React's renderer.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import { configurePixgate, getImage, PixgateImage } from '@pixgate/next'
+import { createElement } from 'react'
+import { renderToStaticMarkup } from 'react-dom/server'
+
+import { PIXEL, placeholder, start } from './service.mjs'
+
+const SRC = 'https://a.example/a.jpg'
+// Under `test`, Next.js looks at everything but whether its own loader may fetch from this host.
+process.env.NODE_ENV = 'test'
+const { default: Image } = await import('next/image.js').then((module) => module.default)
+
+async function render(props) {
+  return renderToStaticMarkup(await PixgateImage({ src: SRC, alt: 'a', ...props }))
+}
+
+async function up(t, answer) {
+  const service = await start(t, answer)
+  configurePixgate({ url: service.at, onError: () => {} })
+  return service
+}
+
+async function down(t) {
+  return up(t, (_, response) => void response.writeHead(500).end())
+}
+
+test('sizes and placeholder come from the service', async (t) => {
+  await up(t)
+  const html = await render({})
+  assert.match(html, / width="2048" height="1365"/)
+  assert.ok(html.includes(PIXEL), html)
+  assert.match(html, /viewBox=&#x27;0 0 320 200&#x27;/)
+  assert.match(html, /srcSet="[^"]*url=https%3A%2F%2Fa\.example%2Fa\.jpg/)
+})
+
+test('fill, sizes and priority are those of <Image>', async (t) => {
+  await up(t)
+  const html = await render({ fill: true, sizes: '50vw', priority: true })
+  assert.match(html, /data-nimg="fill"/)
+  assert.ok(!/<img[^>]* width="/.test(html) && html.includes(PIXEL) && html.includes('sizes="50vw"'), html)
+  assert.ok(!html.includes('loading="lazy"'))
+  assert.match(await render({ width: 300 }), / width="300" height="200"/)
+})
+
+test('a placeholder of the app wins', async (t) => {
+  await up(t)
+  const html = await render({ placeholder: 'empty' })
+  assert.ok(!html.includes(PIXEL) && !html.includes('background-image'), html)
+})
+
+test('without the service the picture is there all the same', async (t) => {
+  await down(t)
+  for (const [props, expected] of [
+    [{}, /width="1200" height="800".*style="color:transparent;max-width:100%;height:auto"|style="[^"]*height:auto[^"]*"/],
+    [{ fill: true }, /data-nimg="fill"/],
+    [{ width: 300, height: 100 }, /width="300" height="100"/],
+    [{ width: '300', height: '100', placeholder: 'blur' }, /width="300" height="100"/],
+  ]) {
+    const html = await render(props)
+    assert.match(html, expected)
+    assert.match(html, /srcSet="/)
+    assert.ok(!html.includes('background-image'), html)
+  }
+  assert.ok(!(await render({ width: 300, height: 100 })).includes('height:auto'), 'a size that was given is kept')
+  const own = await render({ width: 300, height: 100, placeholder: 'blur', blurDataURL: PIXEL })
+  assert.ok(own.includes(PIXEL), 'a placeholder of the app is shown')
+})
+
+test('what getImage gives without the service is what <Image placeholder="blur"> takes', async (t) => {
+  await down(t)
+  const errors = t.mock.method(console, 'error', () => {})
+  for (const props of [{}, { fill: true }, { width: 300, height: 100 }, { width: 300 }]) {
+    const src = await getImage(SRC, props)
+    const html = renderToStaticMarkup(createElement(Image, { alt: '', placeholder: 'blur', src, ...props }))
+    assert.match(html, /<img/)
+  }
+  assert.equal(errors.mock.callCount(), 0)
+})
+
+test('inlined pictures pass through', async (t) => {
+  const service = await up(t)
+  const html = renderToStaticMarkup(await PixgateImage({ src: PIXEL, alt: '', width: 10, height: 10 }))
+  assert.ok(html.includes(`src="${PIXEL}"`))
+  assert.equal(service.asked.length, 0)
+})
+
+test('pictures of one page share a request', async (t) => {
+  const service = await up(t, (urls) => urls.map((src) => placeholder(src)))
+  await Promise.all([1, 2, 3].map((n) => PixgateImage({ src: `https://a.example/${n}.jpg`, alt: '' })))
+  assert.deepEqual(service.asked.map((urls) => urls.length), [3])
+})
