@@ -146,7 +146,7 @@ impl Recorder {
         let _reached = settled.wait_for(|newest| *newest >= ticket).await;
     }
 
-    /// Waits until all records put so far are in the store: a transaction's time as a rule, [`LATE`] at most, and not at all
+    /// Waits until all records put so far are in the store: a transaction's time as a rule, 50 ms at most, and not at all
     /// while the store is down or known to be late.
     pub async fn kept(&self) {
         if self.shared.late.load(Ordering::Relaxed) || !self.shared.store.is_up() {
