@@ -3,6 +3,7 @@
 //! Not part of the service: nothing here is reached by a request. The law: **what is measured is what is served**: each
 //! function only opens a stage that [`super::render`] uses.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use super::codec::{self, avif, jpeg, webp};
@@ -34,11 +35,11 @@ pub fn decode(bytes: &[u8]) -> Result<Picture, Error> {
     decode::decode(bytes, &probe, &settings, Instant::now() + Duration::from_secs(60))
 }
 
-/// Scales to a width, the aspect kept.
-pub fn scale(picture: Picture, width: u32) -> Result<Picture, Error> {
+/// Scales to a width, the aspect kept; never enlarges.
+pub fn scale(picture: &Picture, width: u32) -> Result<Picture, Error> {
     let width = width.min(picture.width);
     let height = (f64::from(picture.height) * f64::from(width) / f64::from(picture.width)).round().max(1.0) as u32;
-    resize::apply(picture, &Geometry::Scale { width, height }, None)
+    resize::apply_to(picture, &Geometry::Scale { width, height }, None).map(Cow::into_owned)
 }
 
 /// Encodes at a native setting.

@@ -4,6 +4,19 @@
 //! keeps its size keeps its bytes. Flattening is the exception: it is done on sRGB values, because that is how CSS
 //! composites, and the result should look as the transparent picture does over the same background in a page.
 
+/// Compiles a loop over samples for several processors; which one runs is chosen when the program does. AVX-512 only
+/// where VBMI2 tells of a processor that keeps its clock with it.
+macro_rules! for_processors {
+    ($(#[$meta:meta])* fn $($rest:tt)*) => {
+        $(#[$meta])*
+        #[multiversion::multiversion(targets(
+            "x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+avx512vbmi2+avx2+fma",
+            "x86_64+avx2+fma",
+        ))]
+        fn $($rest)*
+    };
+}
+
 mod convolve;
 mod light;
 mod taps;

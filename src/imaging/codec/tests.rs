@@ -213,7 +213,7 @@ fn avif_keeps_the_colour_of_sharp_edges_in_drawings_only() {
 #[test]
 fn the_same_quality_scores_about_the_same_in_every_lossy_format() {
     let lake = decoded(include_bytes!("../../../fixtures/images/lake.jpg"));
-    let lake = crate::imaging::calibration::scale(lake, 640).unwrap();
+    let lake = crate::imaging::calibration::scale(&lake, 640).unwrap();
     for q in [50, 75, 90] {
         let webp = score(&lake, &decoded(&encoded(&lake, ImageFormat::Webp, q)));
         for (format, engine) in [

@@ -6,9 +6,9 @@
 
 use std::collections::VecDeque;
 
-use multiversion::multiversion;
+use multiversion::target::target_cfg_f;
 
-use super::light;
+use super::light::{self, fused};
 use super::taps::Taps;
 use super::{Area, Picture};
 
@@ -23,13 +23,13 @@ const BATCH: usize = 8;
 const STRIPE: usize = 768;
 
 /// Sums that are kept in registers.
-const LANES: usize = 32;
+const LANES: usize = 64;
 
 /// Output rows that are narrowed together, so that a weight is loaded once for all.
 const ROWS: usize = 2;
 
 /// Four samples of each of those rows.
-type Wide = [f32; 4 * ROWS];
+pub(super) type Wide = [f32; 4 * ROWS];
 
 /// Working memory for one picture, in bytes.
 pub(in crate::imaging) fn working_bytes(width: u32, target: u32, channels: usize) -> u64 {
@@ -89,18 +89,20 @@ pub(super) fn convolve<const CHANNELS: usize>(
     narrower.finish()
 }
 
-/// Adds weighed lines.
-#[multiversion(targets("x86_64+avx2"))]
-fn accumulate(sums: &mut [f32], lines: &[[f32; STRIPE]], weights: &[f32]) {
-    let (blocks, _) = sums.as_chunks_mut::<LANES>();
-    for (at, block) in blocks.iter_mut().enumerate() {
-        let mut sum = *block;
-        for (line, weight) in lines.iter().zip(weights) {
-            for (sum, sample) in sum.iter_mut().zip(&line[at * LANES..(at + 1) * LANES]) {
-                *sum += weight * sample;
+for_processors! {
+    /// Adds weighed lines.
+    fn accumulate(sums: &mut [f32], lines: &[[f32; STRIPE]], weights: &[f32]) {
+        const FUSED: bool = target_cfg_f!(target_feature = "fma");
+        let (blocks, _) = sums.as_chunks_mut::<LANES>();
+        for (at, block) in blocks.iter_mut().enumerate() {
+            let mut sum = *block;
+            for (line, weight) in lines.iter().zip(weights) {
+                for (sum, sample) in sum.iter_mut().zip(&line[at * LANES..(at + 1) * LANES]) {
+                    *sum = fused::<FUSED>(*weight, *sample, *sum);
+                }
             }
+            *block = sum;
         }
-        *block = sum;
     }
 }
 
@@ -191,8 +193,7 @@ impl<const CHANNELS: usize> Narrower<CHANNELS> {
         for row in 0..std::mem::take(&mut self.waiting) {
             let start = self.out.len();
             self.out.resize(start + self.narrow.len() * CHANNELS, 0);
-            let pixels = self.narrow.iter().map(|pixels| &pixels.as_chunks::<4>().0[row]);
-            light::store::<CHANNELS>(pixels, &mut self.out[start..]);
+            light::store::<CHANNELS>(&self.narrow, row, &mut self.out[start..]);
         }
     }
 
@@ -204,27 +205,29 @@ impl<const CHANNELS: usize> Narrower<CHANNELS> {
     }
 }
 
-/// Weighs pixels of several rows at once. Two sums, so that one addition need not wait for the other.
-#[multiversion(targets("x86_64+avx2"))]
-fn narrow(wide: &[Wide], across: &Taps, out: &mut [Wide]) {
-    for (output, out) in out.iter_mut().enumerate() {
-        let (first, weights) = across.of(output);
-        let (pairs, last) = wide[first..first + weights.len()].as_chunks::<2>();
-        let mut sums = [Wide::default(); 2];
-        for (pair, weights) in pairs.iter().zip(weights.as_chunks::<2>().0) {
-            for side in 0..2 {
-                for (sum, sample) in sums[side].iter_mut().zip(&pair[side]) {
-                    *sum += weights[side] * sample;
+for_processors! {
+    /// Weighs pixels of several rows at once. Two sums, so that one addition need not wait for the other.
+    fn narrow(wide: &[Wide], across: &Taps, out: &mut [Wide]) {
+        const FUSED: bool = target_cfg_f!(target_feature = "fma");
+        for (output, out) in out.iter_mut().enumerate() {
+            let (first, weights) = across.of(output);
+            let (pairs, last) = wide[first..first + weights.len()].as_chunks::<2>();
+            let mut sums = [Wide::default(); 2];
+            for (pair, weights) in pairs.iter().zip(weights.as_chunks::<2>().0) {
+                for side in 0..2 {
+                    for (sum, sample) in sums[side].iter_mut().zip(&pair[side]) {
+                        *sum = fused::<FUSED>(weights[side], *sample, *sum);
+                    }
                 }
             }
-        }
-        for (pixel, weight) in last.iter().zip(weights.last()) {
-            for (sum, sample) in sums[0].iter_mut().zip(pixel) {
-                *sum += weight * sample;
+            for (pixel, weight) in last.iter().zip(weights.last()) {
+                for (sum, sample) in sums[0].iter_mut().zip(pixel) {
+                    *sum = fused::<FUSED>(*weight, *sample, *sum);
+                }
             }
-        }
-        for (out, (a, b)) in out.iter_mut().zip(sums[0].iter().zip(&sums[1])) {
-            *out = a + b;
+            for (out, (a, b)) in out.iter_mut().zip(sums[0].iter().zip(&sums[1])) {
+                *out = a + b;
+            }
         }
     }
 }

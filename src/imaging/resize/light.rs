@@ -6,7 +6,9 @@
 
 use std::sync::LazyLock;
 
-use multiversion::multiversion;
+use multiversion::target::target_cfg_f;
+
+use super::convolve::Wide;
 
 /// sRGB code value of light in steps of 1/65535.
 static TO_SRGB: LazyLock<Box<[u8; 65_536]>> = LazyLock::new(|| {
@@ -19,20 +21,26 @@ static TO_SRGB: LazyLock<Box<[u8; 65_536]>> = LazyLock::new(|| {
     table
 });
 
+/// `a * b + c`: rounded once where that is one instruction. Elsewhere `mul_add` would be a call.
+#[inline(always)]
+pub(super) fn fused<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FUSED { a.mul_add(b, c) } else { a * b + c }
+}
+
 /// Light of a code value: the straight part of the curve up to 10, then the polynomial of the fifth degree with the least
 /// error at the other 245 code values, which is a fortieth of half a step between two of them.
 #[inline(always)]
-fn light(code: u8) -> f32 {
+fn light<const FUSED: bool>(code: u8) -> f32 {
     const CURVE: [f32; 6] = [0.000_923_651_9, 0.032_588_83, 0.520_476_4, 0.664_134_9, -0.303_848_5, 0.085_830_34];
     let x = f32::from(code) * (1.0 / 255.0);
-    let curve = ((((CURVE[5] * x + CURVE[4]) * x + CURVE[3]) * x + CURVE[2]) * x + CURVE[1]) * x + CURVE[0];
+    let curve = CURVE[..5].iter().rev().fold(CURVE[5], |sum, part| fused::<FUSED>(sum, x, *part));
     if code <= 10 { x * (1.0 / 12.92) } else { curve }
 }
 
 #[inline(always)]
-fn premultiplied(pixel: [u8; 4]) -> [f32; 4] {
+fn premultiplied<const FUSED: bool>(pixel: [u8; 4]) -> [f32; 4] {
     let alpha = f32::from(pixel[3]) * (1.0 / 255.0);
-    let lit = pixel.map(light);
+    let lit = pixel.map(light::<FUSED>);
     [lit[0] * alpha, lit[1] * alpha, lit[2] * alpha, alpha]
 }
 
@@ -46,59 +54,109 @@ pub(super) fn add<const CHANNELS: usize>(codes: &[u8], line: &mut [f32]) {
     if CHANNELS == 3 { add_opaque(codes, line) } else { add_alpha(codes, line) }
 }
 
-#[multiversion(targets("x86_64+avx2"))]
-fn write_opaque(codes: &[u8], line: &mut [f32]) {
-    for (sample, code) in line.iter_mut().zip(codes) {
-        *sample = light(*code);
-    }
-}
-
-#[multiversion(targets("x86_64+avx2"))]
-fn add_opaque(codes: &[u8], line: &mut [f32]) {
-    for (sample, code) in line.iter_mut().zip(codes) {
-        *sample += light(*code);
-    }
-}
-
-#[multiversion(targets("x86_64+avx2"))]
-fn write_alpha(codes: &[u8], line: &mut [f32]) {
-    let (pixels, _) = codes.as_chunks::<4>();
-    let (line, _) = line.as_chunks_mut::<4>();
-    for (out, pixel) in line.iter_mut().zip(pixels) {
-        *out = premultiplied(*pixel);
-    }
-}
-
-#[multiversion(targets("x86_64+avx2"))]
-fn add_alpha(codes: &[u8], line: &mut [f32]) {
-    let (pixels, _) = codes.as_chunks::<4>();
-    let (line, _) = line.as_chunks_mut::<4>();
-    for (out, pixel) in line.iter_mut().zip(pixels) {
-        let lit = premultiplied(*pixel);
-        for (sum, sample) in out.iter_mut().zip(lit) {
-            *sum += sample;
+for_processors! {
+    fn write_opaque(codes: &[u8], line: &mut [f32]) {
+        const FUSED: bool = target_cfg_f!(target_feature = "fma");
+        for (sample, code) in line.iter_mut().zip(codes) {
+            *sample = light::<FUSED>(*code);
         }
     }
 }
 
-/// Straight 8-bit sRGB samples of pixels of light; the fourth is alpha, which is left out of three channels.
-pub(super) fn store<'a, const CHANNELS: usize>(pixels: impl Iterator<Item = &'a [f32; 4]>, out: &mut [u8]) {
+for_processors! {
+    fn add_opaque(codes: &[u8], line: &mut [f32]) {
+        const FUSED: bool = target_cfg_f!(target_feature = "fma");
+        for (sample, code) in line.iter_mut().zip(codes) {
+            *sample += light::<FUSED>(*code);
+        }
+    }
+}
+
+for_processors! {
+    fn write_alpha(codes: &[u8], line: &mut [f32]) {
+        const FUSED: bool = target_cfg_f!(target_feature = "fma");
+        let (pixels, _) = codes.as_chunks::<4>();
+        let (line, _) = line.as_chunks_mut::<4>();
+        for (out, pixel) in line.iter_mut().zip(pixels) {
+            *out = premultiplied::<FUSED>(*pixel);
+        }
+    }
+}
+
+for_processors! {
+    fn add_alpha(codes: &[u8], line: &mut [f32]) {
+        const FUSED: bool = target_cfg_f!(target_feature = "fma");
+        let (pixels, _) = codes.as_chunks::<4>();
+        let (line, _) = line.as_chunks_mut::<4>();
+        for (out, pixel) in line.iter_mut().zip(pixels) {
+            let lit = premultiplied::<FUSED>(*pixel);
+            for (sum, sample) in out.iter_mut().zip(lit) {
+                *sum += sample;
+            }
+        }
+    }
+}
+
+/// Pixels whose places in the table are found together.
+const STRIP: usize = 64;
+
+/// Straight 8-bit sRGB samples of pixels of light, of their row `row`; the fourth is alpha, which is left out of three
+/// channels. Places in the table are computed for many samples at once, the table is read for one.
+pub(super) fn store<const CHANNELS: usize>(pixels: &[Wide], row: usize, out: &mut [u8]) {
     let table: &[u8; 65_536] = &TO_SRGB;
-    // Not a number and what Lanczos overshoots become the nearest end.
-    let code = |light: f32| table[usize::from((light * 65_535.0 + 0.5) as u16)];
-    for (out, light) in out.chunks_exact_mut(CHANNELS).zip(pixels) {
+    let code = |place: u32| table[usize::from(place as u16)];
+    let mut places = [[0; 4]; STRIP];
+    for (pixels, out) in pixels.chunks(STRIP).zip(out.chunks_mut(STRIP * CHANNELS)) {
+        let places = &mut places[..pixels.len()];
         if CHANNELS == 3 {
-            out.copy_from_slice(&[code(light[0]), code(light[1]), code(light[2])]);
-            continue;
+            places_opaque(pixels, row, places)
+        } else {
+            places_alpha(pixels, row, places)
         }
-        let alpha = light[3].clamp(0.0, 1.0);
-        let opacity = (alpha * 255.0 + 0.5) as u8;
-        let straight = match opacity {
-            0 => [0; 3],
-            255 => [code(light[0]), code(light[1]), code(light[2])],
-            _ => [light[0] / alpha, light[1] / alpha, light[2] / alpha].map(code),
-        };
-        out.copy_from_slice(&[straight[0], straight[1], straight[2], opacity]);
+        for (out, [r, g, b, opacity]) in out.chunks_exact_mut(CHANNELS).zip(places) {
+            let [r, g, b] = [code(*r), code(*g), code(*b)];
+            if CHANNELS == 3 {
+                out.copy_from_slice(&[r, g, b]);
+            } else {
+                out.copy_from_slice(&[r, g, b, *opacity as u8]);
+            }
+        }
+    }
+}
+
+/// The nearest of the whole numbers 0 to `steps`, at most 65535. Not a number and what Lanczos overshoots become the
+/// nearest end.
+#[inline(always)]
+fn place(light: f32, steps: f32) -> u32 {
+    // From 2^23 on the last bit of a mantissa is 1: adding rounds to a whole number, which the bits then spell.
+    const WHOLE: f32 = 8_388_608.0;
+    // `max` gives the number where the other is none, which `clamp` would keep.
+    #[expect(clippy::manual_clamp, reason = "see above")]
+    let within = light.max(0.0).min(1.0);
+    (within * steps + WHOLE).to_bits() - WHOLE.to_bits()
+}
+
+for_processors! {
+    fn places_opaque(pixels: &[Wide], row: usize, places: &mut [[u32; 4]]) {
+        for (places, pixels) in places.iter_mut().zip(pixels) {
+            *places = pixels.as_chunks::<4>().0[row].map(|light| place(light, 65_535.0));
+        }
+    }
+}
+
+for_processors! {
+    fn places_alpha(pixels: &[Wide], row: usize, places: &mut [[u32; 4]]) {
+        for (places, pixels) in places.iter_mut().zip(pixels) {
+            let [r, g, b, alpha] = pixels.as_chunks::<4>().0[row];
+            let opacity = place(alpha, 255.0);
+            let straight = match opacity {
+                0 => 0.0,
+                255 => 1.0,
+                _ => 1.0 / alpha,
+            };
+            let [r, g, b] = [r, g, b].map(|light| place(light * straight, 65_535.0));
+            *places = [r, g, b, opacity];
+        }
     }
 }
 
@@ -106,14 +164,22 @@ pub(super) fn store<'a, const CHANNELS: usize>(pixels: impl Iterator<Item = &'a 
 mod tests {
     use super::*;
 
+    /// Pixels as the second row of a pair; the first is of no colour.
+    fn second_of<'a>(pixels: impl Iterator<Item = &'a [f32]>) -> Vec<Wide> {
+        let pair = |pixel: &[f32]| {
+            let mut wide = [0.5; 8];
+            wide[4..4 + pixel.len()].copy_from_slice(pixel);
+            wide
+        };
+        pixels.map(pair).collect()
+    }
+
     /// There and back.
     fn returned<const CHANNELS: usize>(codes: &[u8]) -> Vec<u8> {
         let mut line = vec![0.0; codes.len()];
         write::<CHANNELS>(codes, &mut line);
-        let pixels: Vec<[f32; 4]> =
-            line.chunks_exact(CHANNELS).map(|p| [p[0], p[1], p[2], p.get(3).copied().unwrap_or(1.0)]).collect();
         let mut out = vec![0; codes.len()];
-        store::<CHANNELS>(pixels.iter(), &mut out);
+        store::<CHANNELS>(&second_of(line.chunks_exact(CHANNELS)), 1, &mut out);
         out
     }
 
@@ -133,7 +199,11 @@ mod tests {
             let value = f64::from(code) / 255.0;
             let exact = if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) };
             let step = 1.055 / 2.4 * 255.0 * exact.max(0.000_3).powf(1.0 / 2.4 - 1.0);
-            assert!(((f64::from(light(code)) - exact) * step).abs() < 0.015, "{code}: {} for {exact}", light(code));
+            assert!(
+                ((f64::from(light::<false>(code)) - exact) * step).abs() < 0.015,
+                "{code}: {} for {exact}",
+                light::<false>(code)
+            );
         }
         // 188 is half the light of 255, the well-known test value.
         assert_eq!(TO_SRGB[32_768], 188);
@@ -142,7 +212,8 @@ mod tests {
     #[test]
     fn what_overshoots_and_what_is_no_number_is_a_colour() {
         let mut out = [9; 8];
-        store::<4>([[2.0, -1.0, f32::NAN, 0.5], [0.5, 0.5, 0.5, -0.2]].iter(), &mut out);
+        let pixels = [[2.0, -1.0, f32::NAN, 0.5], [0.5, 0.5, 0.5, -0.2]];
+        store::<4>(&second_of(pixels.iter().map(|pixel| pixel.as_slice())), 1, &mut out);
         assert_eq!(out, [255, 0, 0, 128, 0, 0, 0, 0]);
     }
 }
