@@ -1,8 +1,9 @@
-//! Measures the encoders on the photographs of a directory: `cargo run --release --example calibrate -- DIR [anchors|times]`.
+//! Measures the encoders on pictures: `cargo run --release --example calibrate -- [anchors|drawings|times] DIR|FILE...`.
 //!
-//! `anchors` (default) prints the rows of `src/imaging/codec/quality.rs`: the native settings at which each encoder's
-//! mean SSIMULACRA2, at 640 and 1080 pixels against the picture scaled in linear light, is libwebp's. `times` prints
-//! milliseconds of CPU and bytes at quality 75. Reads only; takes minutes. Drawings should not be in DIR: they are not lossy.
+//! `anchors` prints the rows of `src/imaging/codec/quality.rs`, of photographs: the native settings at which each encoder's
+//! mean SSIMULACRA2, at 640 and 1080 pixels against the picture scaled in linear light, is libwebp's. `drawings` prints
+//! the two of them that differ for graphics. `times` prints milliseconds of CPU and bytes at quality 75. Reads only; takes
+//! minutes. Transparency is shown over white.
 #![expect(clippy::print_stdout, reason = "a tool that prints a table")]
 
 use std::path::PathBuf;
@@ -23,41 +24,81 @@ const LADDER_AOM: [u8; 14] = [1, 4, 8, 12, 16, 20, 23, 26, 29, 33, 39, 46, 54, 6
 const LADDER: [u8; 14] = [5, 10, 20, 30, 40, 48, 55, 61, 67, 73, 79, 85, 90, 96];
 
 fn main() -> Result<()> {
-    let mut arguments = std::env::args_os().skip(1);
-    let directory = PathBuf::from(arguments.next().context("usage: calibrate DIR [anchors|times]")?);
+    let mut arguments = std::env::args().skip(1);
+    let usage = "usage: calibrate anchors|drawings|times DIR|FILE...";
+    let mode = arguments.next().context(usage)?;
+    let mut paths = Vec::new();
+    for path in arguments.map(PathBuf::from) {
+        if path.is_dir() {
+            for entry in std::fs::read_dir(&path).with_context(|| path.display().to_string())? {
+                paths.push(entry?.path());
+            }
+        } else {
+            paths.push(path);
+        }
+    }
+    paths.sort();
     let mut pictures = Vec::new();
-    for entry in std::fs::read_dir(&directory).with_context(|| directory.display().to_string())? {
-        let path = entry?.path();
+    for path in paths {
         match std::fs::read(&path).ok().map(|bytes| calibration::decode(&bytes)) {
-            // Alpha has no place in the score.
-            Some(Ok(picture)) if !picture.alpha => pictures.push((path, picture)),
+            Some(Ok(picture)) => pictures.push((path, over_white(picture))),
             _ => println!("# left out: {}", path.display()),
         }
     }
-    pictures.sort_by(|a, b| a.0.cmp(&b.0));
-    anyhow::ensure!(!pictures.is_empty(), "no photographs in {}", directory.display());
+    anyhow::ensure!(!pictures.is_empty(), usage);
     println!("# {} pictures", pictures.len());
-    match arguments.next().as_deref().and_then(|mode| mode.to_str()) {
-        None | Some("anchors") => anchors(&pictures),
-        Some("times") => times(&pictures),
-        Some(other) => anyhow::bail!("unknown mode {other}"),
+    match mode.as_str() {
+        "anchors" => anchors(&pictures),
+        "drawings" => drawings(&pictures),
+        "times" => times(&pictures),
+        other => anyhow::bail!("unknown mode {other}; {usage}"),
     }
+}
+
+fn over_white(picture: Picture) -> Picture {
+    if !picture.alpha {
+        return picture;
+    }
+    let over = |pixel: &[u8]| {
+        let alpha = u32::from(pixel[3]);
+        [pixel[0], pixel[1], pixel[2]].map(|code| ((u32::from(code) * alpha + 255 * (255 - alpha) + 127) / 255) as u8)
+    };
+    let pixels = picture.pixels.chunks_exact(4).flat_map(over).collect();
+    Picture { alpha: false, pixels, ..picture }
+}
+
+fn scaled(pictures: &[(PathBuf, Picture)]) -> Result<Vec<Picture>> {
+    let mut references = Vec::new();
+    for (_, picture) in pictures {
+        for width in WIDTHS {
+            references.push(calibration::scale(picture, width)?);
+        }
+    }
+    Ok(references)
+}
+
+fn drawings(pictures: &[(PathBuf, Picture)]) -> Result<()> {
+    let references = scaled(pictures)?;
+    let webp = curve(&references, &ANCHORS, Native::Webp)?;
+    let aom = curve(&references, &LADDER_AOM, Native::Aom)?;
+    let dense = curve(&references, &LADDER_AOM, Native::AomDense)?;
+    println!("# quality: score (webp bytes) -> libaom (bytes), dense (bytes)");
+    for (quality, score, bytes) in &webp {
+        let [a, d] = [&aom, &dense].map(|curve| setting(curve, *score));
+        println!("# {quality:>3}: {score:5.1} ({bytes:.0}) -> {:.1} ({:.0}), {:.1} ({:.0})", a.0, a.1, d.0, d.1);
+    }
+    Ok(())
 }
 
 /// One encoder's mean score and bytes at each of its settings.
 type Curve = Vec<(f64, f64, f64)>;
 
 fn anchors(pictures: &[(PathBuf, Picture)]) -> Result<()> {
-    let mut references = Vec::new();
-    for (_, picture) in pictures {
-        for width in WIDTHS {
-            references.push(calibration::scale(picture.clone(), width)?);
-        }
-    }
+    let references = scaled(pictures)?;
     let webp = curve(&references, &ANCHORS, Native::Webp)?;
     let aom = curve(&references, &LADDER_AOM, Native::Aom)?;
     let dense = curve(&references, &LADDER_AOM, Native::AomDense)?;
-    let webp_dense = curve(&references, &ANCHORS, Native::WebpDense)?;
+    let webp_dense = curve(&references, &LADDER, Native::WebpDense)?;
     let mozjpeg = curve(&references, &LADDER, Native::Mozjpeg)?;
     let rav1e = curve(&references, &LADDER, Native::Rav1e)?;
     println!(
@@ -71,8 +112,9 @@ fn anchors(pictures: &[(PathBuf, Picture)]) -> Result<()> {
         );
     }
     for (quality, score, _) in &webp {
-        let [a, d, r, m] = [&aom, &dense, &rav1e, &mozjpeg].map(|curve| setting(curve, *score).0);
-        println!("    anchor({quality:.1}, {:.1}, {:.1}, {:.1}, {:.1}),", a.round(), d.round(), r.round(), m.round());
+        let [a, d, r, m, w] =
+            [&aom, &dense, &rav1e, &mozjpeg, &webp_dense].map(|curve| setting(curve, *score).0.round());
+        println!("    anchor({quality:.1}, ({a:.1}, {d:.1}), (_, _), {r:.1}, {m:.1}, {w:.1}),");
     }
     Ok(())
 }
@@ -133,10 +175,9 @@ fn times(pictures: &[(PathBuf, Picture)]) -> Result<()> {
         let (hash, _) = median(|| calibration::placeholder(picture).map(|set| set.png.len()))?;
         print!("{name:<28} {megapixels:5.1} MP  placeholder {:5.1} ms", ms(hash));
         for width in [640, 1080, 1920] {
-            let mut copies: Vec<Picture> = vec![picture.clone(); RUNS];
             let mut scaled = None;
             let (resize, _) = median(|| -> Result<usize> {
-                let out = calibration::scale(copies.pop().context("a copy for each run")?, width)?;
+                let out = calibration::scale(picture, width)?;
                 let size = out.pixels.len();
                 scaled = Some(out);
                 Ok(size)

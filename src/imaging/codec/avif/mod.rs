@@ -34,18 +34,26 @@ pub(super) fn encode(
     effort: Effort,
 ) -> Result<Vec<u8>, Error> {
     match engine {
-        AvifEngine::Auto | AvifEngine::Libaom => encode_aom(picture, quality::aom_cq_level(quality, effort), effort),
+        AvifEngine::Auto | AvifEngine::Libaom => {
+            let graphic = graphic::is_graphic(picture);
+            aom_still(picture, graphic, quality::aom_cq_level(quality, effort, graphic), effort)
+        }
         AvifEngine::Rav1e => rav1e::encode(picture, quality::rav1e_quality(quality)),
     }
 }
 
 /// Encodes with libaom at a native `cq-level`, 1 best to 63 worst.
 pub(crate) fn encode_aom(picture: &Picture, cq_level: u8, effort: Effort) -> Result<Vec<u8>, Error> {
-    let subsampled = !graphic::is_graphic(picture);
+    aom_still(picture, graphic::is_graphic(picture), cq_level, effort)
+}
+
+fn aom_still(picture: &Picture, graphic: bool, cq_level: u8, effort: Effort) -> Result<Vec<u8>, Error> {
+    let subsampled = !graphic;
+    let speed = aom::Speed::of(effort, graphic);
     let (width, height) = (picture.width, picture.height);
-    let colour = aom::encode(&Yuv::of(picture, subsampled), cq_level, effort)?;
+    let colour = aom::encode(&Yuv::of(picture, subsampled), cq_level, speed)?;
     // Half the level: an error of the mask shows as a halo along every edge, and masks are cheap.
-    let alpha = picture.alpha.then(|| aom::encode(&Yuv::mask(picture), cq_level / 2 + 1, effort)).transpose()?;
+    let alpha = picture.alpha.then(|| aom::encode(&Yuv::mask(picture), cq_level / 2 + 1, speed)).transpose()?;
     let mut file = Vec::with_capacity(colour.len() + alpha.as_ref().map_or(0, Vec::len) + 512);
     Aviffy::new()
         .set_seq_profile(u8::from(!subsampled))

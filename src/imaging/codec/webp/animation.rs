@@ -35,7 +35,7 @@ impl AnimationEncoder {
             let (value, limit) = (u64::from(width.max(height)), u64::from(limit));
             return Err(Error::LimitExceeded { what: "output edge", value, limit });
         }
-        let config = lossy(quality::webp_quality(quality), Effort::Fast)?;
+        let config = lossy(quality::webp_quality(quality, Effort::Fast), Effort::Fast)?;
         Ok(Self { size: (width, height), loop_count, config, encoder: None, clock: Duration::ZERO })
     }
 
