@@ -41,7 +41,8 @@ fn main() -> Result<()> {
     let mut pictures = Vec::new();
     for path in paths {
         match std::fs::read(&path).ok().map(|bytes| calibration::decode(&bytes)) {
-            Some(Ok(picture)) => pictures.push((path, over_white(picture))),
+            // JPEG has no alpha.
+            Some(Ok(picture)) if !picture.alpha || mode == "drawings" => pictures.push((path, picture)),
             _ => println!("# left out: {}", path.display()),
         }
     }
@@ -53,18 +54,6 @@ fn main() -> Result<()> {
         "times" => times(&pictures),
         other => anyhow::bail!("unknown mode {other}; {usage}"),
     }
-}
-
-fn over_white(picture: Picture) -> Picture {
-    if !picture.alpha {
-        return picture;
-    }
-    let over = |pixel: &[u8]| {
-        let alpha = u32::from(pixel[3]);
-        [pixel[0], pixel[1], pixel[2]].map(|code| ((u32::from(code) * alpha + 255 * (255 - alpha) + 127) / 255) as u8)
-    };
-    let pixels = picture.pixels.chunks_exact(4).flat_map(over).collect();
-    Picture { alpha: false, pixels, ..picture }
 }
 
 fn scaled(pictures: &[(PathBuf, Picture)]) -> Result<Vec<Picture>> {
@@ -158,9 +147,14 @@ fn setting(curve: &Curve, score: f64) -> (f64, f64) {
     nearest.map_or((f64::NAN, f64::NAN), |point| (point.0, point.2))
 }
 
+/// Transparency is shown over white.
 fn score(reference: &Picture, encoded: &Picture) -> Result<f64> {
     let linear = |picture: &Picture| {
-        let data = picture.pixels.chunks_exact(3).map(|p| [p[0], p[1], p[2]].map(|code| f32::from(code) / 255.0));
+        let shown = |pixel: &[u8]| {
+            let alpha = pixel.get(3).map_or(1.0, |alpha| f32::from(*alpha) / 255.0);
+            [pixel[0], pixel[1], pixel[2]].map(|code| f32::from(code) / 255.0 * alpha + 1.0 - alpha)
+        };
+        let data = picture.pixels.chunks_exact(picture.channels()).map(shown);
         let (width, height) = (picture.width as usize, picture.height as usize);
         Rgb::new(data.collect(), width, height, TransferCharacteristic::SRGB, ColorPrimaries::BT709)
     };
