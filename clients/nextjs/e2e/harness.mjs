@@ -31,7 +31,7 @@ export async function freePort() {
 }
 
 /** Runs a program until it answers at `url`, or says why it does not. */
-async function run(command, args, { url, cwd, env }) {
+export async function run(command, args, { url, cwd, env }) {
   const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
   children.add(child)
   let output = ''
@@ -78,16 +78,20 @@ export async function startExample(mode, origin, { clean = true, env = {} } = {}
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   const own = { EXAMPLE_MODE: mode, ORIGIN_URL: origin, NEXT_PUBLIC_PIXGATE_URL: PIXGATE_URL, NEXT_TELEMETRY_DISABLED: '1', ...env }
-  const { stop, output } = await run(process.execPath, ['node_modules/next/dist/bin/next', 'start', '-H', '127.0.0.1', '-p', String(port)], { url, cwd: EXAMPLE, env: own })
-  return { url, stop, output }
+  const running = await run(process.execPath, ['node_modules/next/dist/bin/next', 'start', '-H', '127.0.0.1', '-p', String(port)], { url, cwd: EXAMPLE, env: own })
+  return { address: url, url: url + base(mode), ...running }
 }
+
+/** The route that a build of the example is on. */
+const base = (mode) => (mode === 'next' ? '' : `/${mode}`)
 
 /** Starts the example under `next dev`, where React says what differs between server and browser. */
 export async function startDevelopment(mode, origin) {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   const env = { EXAMPLE_MODE: mode, ORIGIN_URL: origin, NEXT_PUBLIC_PIXGATE_URL: PIXGATE_URL, NEXT_TELEMETRY_DISABLED: '1' }
-  return { url, ...(await run(process.execPath, ['node_modules/next/dist/bin/next', 'dev', '-H', '127.0.0.1', '-p', String(port)], { url, cwd: EXAMPLE, env })) }
+  const running = await run(process.execPath, ['node_modules/next/dist/bin/next', 'dev', '-H', '127.0.0.1', '-p', String(port)], { url, cwd: EXAMPLE, env })
+  return { url: url + base(mode), ...running }
 }
 
 /** Chromium: CHROMIUM_BIN, or where Debian puts it. */
@@ -95,11 +99,13 @@ export async function startBrowser() {
   const { chromium } = await import('playwright-core')
   const executablePath = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium'
   if (!existsSync(executablePath)) throw new Error(`there is no Chromium at ${executablePath}: install it (Debian: chromium) or set CHROMIUM_BIN`)
-  return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'] })
+  // Nothing of its own on the network, and a profile of its own, which playwright makes and removes.
+  const quiet = ['--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-quic', '--no-first-run']
+  return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', ...quiet] })
 }
 
 /** Whether a URL is that of a picture that an optimizer makes. */
-export const isPicture = (url) => /^\/(?:image|_next\/image)$/.test(new URL(url).pathname)
+export const isPicture = (url) => /^(?:\/image|(?:\/\w+)?\/_next\/image)$/.test(new URL(url).pathname)
 
 /** The picture that a URL asks for. */
 export const sourceOf = (url) => new URL(url).searchParams.get('url')
