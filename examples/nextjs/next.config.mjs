@@ -16,7 +16,7 @@ const nextConfig = {
   env: { EXAMPLE_MODE: mode, EXAMPLE_BASE: basePath },
   images: {
     formats: ['image/avif', 'image/webp'],
-    qualities: [50, 75, 90],
+    qualities: (process.env.EXAMPLE_QUALITIES ?? '50,75,90').split(',').map(Number),
     remotePatterns: [{ protocol: 'http', hostname: '127.0.0.1', pathname: '/images/**' }],
     // The pictures' host is this machine. Yours is not: leave this out.
     dangerouslyAllowLocalIP: true,

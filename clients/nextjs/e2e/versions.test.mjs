@@ -21,7 +21,8 @@ before(async () => {
   origin = await startOrigin()
   // Pages that are built ahead need the service while they are built.
   pixgate = await startPixgate({ url: `http://127.0.0.1:${await freePort()}`, manifest: null, args: ['--set', 'sources.domains=127.0.0.1', '--set', 'sources.allow_local_ip=true'] })
-  const output = await finish('npm', ['pack', '--pack-destination', root, '--json'], { cwd: path('..') })
+  // As it is built: others may be reading what a build would take away first.
+  const output = await finish('npm', ['pack', '--ignore-scripts', '--pack-destination', root, '--json'], { cwd: path('..') })
   tarball = join(root, JSON.parse(output.slice(output.indexOf('[\n')))[0].filename)
 })
 

@@ -3,7 +3,7 @@
 import type { ImageProps } from 'next/image.js'
 import type { ReactElement } from 'react'
 
-import { getDetails, hasPlaceholder } from './client.js'
+import { getDetails, hasPlaceholder } from './placeholders.js'
 import { blurHashDataURL, thumbHashDataURL } from './hash.js'
 import { NextImage } from './next-image.js'
 import type { PixgateImageDetails } from './types.js'

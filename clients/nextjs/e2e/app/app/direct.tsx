@@ -1,6 +1,6 @@
 'use client'
 
-import { imageUrl } from '@pixgate/next'
+import { imageUrl } from '@pixgate/next/url'
 
 /** A link made in the browser's own code: of the package's server side nothing may come with it. */
 export function Direct({ src }: { src: string }) {
