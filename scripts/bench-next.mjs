@@ -10,15 +10,24 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
-import { ARTEFACTS, isPicture, median, sourceOf, startBrowser, startExample, startPixgate } from '../clients/nextjs/e2e/harness.mjs'
+import { ARTEFACTS, isPicture, median, PIXGATE_URL, sourceOf, startBrowser, startExample, startPixgate } from '../clients/nextjs/e2e/harness.mjs'
+import { startFront } from '../examples/nextjs/front.mjs'
 import { startOrigin } from '../examples/nextjs/origin.mjs'
 
 const rounds = Number(process.argv[2] ?? 3)
 /** As developer tools name them: round trip in ms, and Mbit/s. */
 const ALL_NETWORKS = { 'slow 4G': [150, 1.6], 'fast 4G': [60, 9] }
 const NETWORKS = Object.fromEntries(Object.entries(ALL_NETWORKS).filter(([name]) => !process.argv[3] || name === process.argv[3]))
-/** To the service, an ingress rule is `images.path`. */
-const WAYS = { next: 'Next.js', path: 'Pixgate, `images.path`', loader: 'Pixgate, loader with blur' }
+/** By name: the example's build, and what its placeholders are. */
+const WAYS = {
+  'Next.js': ['next'],
+  'Pixgate, ingress rule': ['ingress'],
+  'Pixgate, `images.path`': ['path'],
+  'Pixgate, loader, ThumbHash': ['loader', 'thumbhash'],
+  'Pixgate, loader, blur': ['loader', 'blur'],
+}
+const OWN = 'Next.js'
+const ANY = 'Pixgate, ingress rule'
 /** Of Next.js's ladder: up to the most that it takes. */
 const qualities = [50, 75, 90, 95, 100]
 /** What the page may take at most, also cold and slow. */
@@ -49,9 +58,12 @@ console.log(table)
 
 /** One visit with nothing known, then one when all is known and nothing is left to do. */
 async function measure(way, network, keep) {
-  const pixgate = way === 'next' ? undefined : await startPixgate()
-  const app = await startExample(way, origin.url)
-  const { url } = app
+  const [mode, hash = ''] = WAYS[way]
+  const pixgate = way === OWN ? undefined : await startPixgate()
+  const app = await startExample(mode, origin.url, { env: { EXAMPLE_HASH: hash } })
+  // Behind an ingress both are: the rule is what differs.
+  const front = await startFront({ apps: { [mode]: app.address }, pixgate: PIXGATE_URL })
+  const url = mode === 'next' ? front.url : `${front.url}/${mode}`
   // The app itself is warm in both: this is about pictures. The home page has none of them.
   for (let n = 0; n < 3; n += 1) await (await fetch(url)).text()
   note(way, network, 'cold', await visit(`${url}/ten`, network), keep)
@@ -63,7 +75,7 @@ async function measure(way, network, keep) {
     await sleep(1000)
   }
   note(way, network, 'warm', await visit(`${url}/ten`, network), keep)
-  for (const running of [app, pixgate]) await running?.stop()
+  for (const running of [front, app, pixgate]) await running?.stop()
 }
 
 function note(way, network, state, result, keep) {
@@ -110,7 +122,7 @@ async function visit(url, network) {
 /** What Next.js makes of the same pictures at each of its qualities, for the same browser. */
 async function climb() {
   const app = await startExample('next', origin.url, { env: { EXAMPLE_QUALITIES: qualities.join() } })
-  for (const [source, { url }] of bodies.get('next,warm')) {
+  for (const [source, { url }] of bodies.get([OWN, 'warm'].join())) {
     for (const q of qualities) {
       const address = new URL(url)
       address.searchParams.set('q', String(q))
@@ -155,21 +167,21 @@ function report() {
       for (const way of Object.keys(WAYS)) {
         const results = seen.get([network, way, state].join())
         const of = (field) => Math.round(median(results.map((result) => result[field]))).toLocaleString('en')
-        lines.push(`| ${network} (${NETWORKS[network][1]} Mbit/s, ${NETWORKS[network][0]} ms) | ${state} | ${WAYS[way]} | ${of('lcp')} | ${of('last')} | ${of('bytes')} |`)
+        lines.push(`| ${network} (${NETWORKS[network][1]} Mbit/s, ${NETWORKS[network][0]} ms) | ${state} | ${way} | ${of('lcp')} | ${of('last')} | ${of('bytes')} |`)
       }
     }
   }
-  const sources = [...bodies.get('next,warm').keys()]
+  const sources = [...bodies.get([OWN, 'warm'].join()).keys()]
   const steps = sources.flatMap((source) => qualities.map((q) => [source, ladder.get([source, q].join())]))
   const stepScores = scores(steps)
   const curves = new Map(sources.map((source, n) => [source, qualities.map((_, k) => [stepScores[n * qualities.length + k], steps[n * qualities.length + k][1].length])]))
   lines.push('', '| answers | mean score | image bytes | Next.js’s bytes at the same scores | ratio | not reached by Next.js |', '|---|---|---|---|---|---|')
-  for (const [way, state] of [['next', 'warm'], ['path', 'cold'], ['path', 'warm']]) {
+  for (const [way, state] of [[OWN, 'warm'], [ANY, 'cold'], [ANY, 'warm']]) {
     const given = bodies.get([way, state].join())
     const reached = scores(sources.map((source) => [source, given.get(source).body]))
     const bytes = sources.reduce((sum, source) => sum + given.get(source).body.length, 0)
     const equal = sources.reduce((sum, source, n) => sum + bytesAt(curves.get(source), reached[n]), 0)
-    lines.push(`| ${way === 'next' ? 'Next.js' : `Pixgate, ${state}`} | ${(reached.reduce((a, b) => a + b) / reached.length).toFixed(1)} | ${bytes.toLocaleString('en')} | ${Math.round(equal).toLocaleString('en')} | ${(bytes / equal).toFixed(2)} | ${sources.filter((source, n) => Math.max(...curves.get(source).map(([score]) => score)) < reached[n]).length} |`)
+    lines.push(`| ${way === OWN ? way : `Pixgate, ${state}`} | ${(reached.reduce((a, b) => a + b) / reached.length).toFixed(1)} | ${bytes.toLocaleString('en')} | ${Math.round(equal).toLocaleString('en')} | ${(bytes / equal).toFixed(2)} | ${sources.filter((source, n) => Math.max(...curves.get(source).map(([score]) => score)) < reached[n]).length} |`)
     if (process.env.DETAILS) {
       for (const [n, source] of sources.entries()) {
         const { body, type } = given.get(source)
