@@ -67,7 +67,7 @@ pub(super) async fn slash(request: HttpRequest, state: web::Data<State>) -> Http
     if let Some(query) = request.uri().query() {
         location.extend(["?", query]);
     }
-    let mut response = HttpResponse::new(StatusCode::PERMANENT_REDIRECT);
+    let mut response = HttpResponse::build(StatusCode::PERMANENT_REDIRECT).body(location.clone());
     response.headers_mut().insert(header::LOCATION, headers::value(location));
     Reply::new(NEXT).on(response)
 }

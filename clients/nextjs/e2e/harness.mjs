@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { createServer as createHttpServer } from 'node:http'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,8 +19,17 @@ mkdirSync(ARTEFACTS, { recursive: true })
 /** Written into the example's builds, so it is fixed. */
 export const PIXGATE_URL = process.env.NEXT_PUBLIC_PIXGATE_URL ?? 'http://127.0.0.1:18080'
 
-const children = new Set()
-process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')))
+/** What is running, by the group that it and all that it starts are in. */
+const groups = new Set()
+const signal = (pid, name) => {
+  try {
+    process.kill(-pid, name)
+  } catch {
+    // All of them have ended.
+  }
+}
+process.on('exit', () => groups.forEach((pid) => signal(pid, 'SIGKILL')))
+for (const name of ['SIGINT', 'SIGTERM']) process.on(name, () => process.exit(1))
 
 export async function freePort() {
   const server = createServer().listen(0, '127.0.0.1')
@@ -31,30 +41,61 @@ export async function freePort() {
 }
 
 /** Runs a program until it answers at `url`, or says why it does not. */
-async function run(command, args, { url, cwd, env }) {
-  const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
-  children.add(child)
+export async function run(command, args, { url, cwd, env }) {
+  const answers = () => fetch(url).then((answer) => answer.status < 500, () => false)
+  if (await answers()) throw new Error(`something else answers at ${url}`)
+  // A group of its own: `npx`, for one, does not hand signals on to what it runs.
+  const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
+  groups.add(child.pid)
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output = (output + text).slice(-20_000)))
-  const ended = once(child, 'exit').then(() => children.delete(child))
+  // Its streams close when the last of the group has ended.
+  const ended = once(child, 'close').then(() => groups.delete(child.pid))
   const stop = async () => {
-    child.kill('SIGTERM')
-    const late = setTimeout(() => child.kill('SIGKILL'), 5000)
+    signal(child.pid, 'SIGTERM')
+    const late = setTimeout(() => signal(child.pid, 'SIGKILL'), 5000)
     await ended
     clearTimeout(late)
   }
   for (const end = performance.now() + 60_000; ; await sleep(50)) {
     if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${command} ${args.join(' ')} ended:\n${output}`)
     if (performance.now() > end) throw new Error(`${command} ${args.join(' ')} does not answer at ${url}:\n${output}`)
-    const up = await fetch(url).then((answer) => answer.status < 500, () => false)
-    if (up) return { stop, output: () => output, pid: child.pid }
+    if (await answers()) return { stop, output: () => output, pid: child.pid }
   }
+}
+
+/** Runs a program to its end: what it said, or an error with it. */
+export async function finish(command, args, { cwd, env }) {
+  const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output += text))
+  const [code] = await once(child, 'close')
+  if (code !== 0) throw new Error(`${command} ${args.join(' ')} failed:\n${output}`)
+  return output
 }
 
 export function binary() {
   const bin = process.env.PIXGATE_BIN
   if (!bin || !existsSync(bin)) throw new Error('PIXGATE_BIN must name the pixgate binary, for example target/release/pixgate')
   return bin
+}
+
+/** For an environment: takes out every setting of the service, so that nothing of the surroundings reaches it. */
+export function withoutSettings() {
+  const settings = Object.keys(process.env).filter((name) => /^(PIXGATE_|REDIS_URL|DATABASE_URL|CACHE_TTL)/.test(name))
+  return Object.fromEntries(settings.map((name) => [name, undefined]))
+}
+
+/** Serves pages of HTML: `text(path)` has each. */
+export async function servePage(text) {
+  const server = createHttpServer((request, response) => {
+    const path = new URL(request.url, 'http://n').pathname
+    if (path === '/favicon.ico') return void response.writeHead(204).end()
+    response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(`<!doctype html><html lang="en"><title>Page</title>${text(path)}`)
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const stop = () => (server.closeAllConnections(), new Promise((done) => server.close(done)))
+  return { url: `http://127.0.0.1:${server.address().port}`, stop }
 }
 
 /** Starts the service, with nothing remembered, for what the manifest allows. */
@@ -64,9 +105,7 @@ export async function startPixgate({ url = PIXGATE_URL, manifest = join(EXAMPLE,
   const listen = new URL(url).host
   const own = ['serve', '--listen', listen, '--admin-listen', admin, '--set', 'metadata.url=']
   if (manifest) own.push('--next-manifest', manifest)
-  // Nothing of the surroundings may reach it.
-  const env = Object.fromEntries(Object.keys(process.env).filter((name) => /^(PIXGATE_|REDIS_URL|DATABASE_URL|CACHE_TTL)/.test(name)).map((name) => [name, undefined]))
-  const { stop, output } = await run(binary(), [...own, ...args], { url: `${url}/readyz`, cwd, env })
+  const { stop, output } = await run(binary(), [...own, ...args], { url: `${url}/readyz`, cwd, env: withoutSettings() })
   return { url, admin: `http://${admin}`, output, stop: () => stop().then(() => rmSync(cwd, { recursive: true })) }
 }
 
@@ -78,16 +117,20 @@ export async function startExample(mode, origin, { clean = true, env = {} } = {}
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   const own = { EXAMPLE_MODE: mode, ORIGIN_URL: origin, NEXT_PUBLIC_PIXGATE_URL: PIXGATE_URL, NEXT_TELEMETRY_DISABLED: '1', ...env }
-  const { stop, output } = await run(process.execPath, ['node_modules/next/dist/bin/next', 'start', '-H', '127.0.0.1', '-p', String(port)], { url, cwd: EXAMPLE, env: own })
-  return { url, stop, output }
+  const running = await run(process.execPath, ['node_modules/next/dist/bin/next', 'start', '-H', '127.0.0.1', '-p', String(port)], { url, cwd: EXAMPLE, env: own })
+  return { address: url, url: url + base(mode), ...running }
 }
+
+/** The route that a build of the example is on. */
+const base = (mode) => (mode === 'next' ? '' : `/${mode}`)
 
 /** Starts the example under `next dev`, where React says what differs between server and browser. */
 export async function startDevelopment(mode, origin) {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   const env = { EXAMPLE_MODE: mode, ORIGIN_URL: origin, NEXT_PUBLIC_PIXGATE_URL: PIXGATE_URL, NEXT_TELEMETRY_DISABLED: '1' }
-  return { url, ...(await run(process.execPath, ['node_modules/next/dist/bin/next', 'dev', '-H', '127.0.0.1', '-p', String(port)], { url, cwd: EXAMPLE, env })) }
+  const running = await run(process.execPath, ['node_modules/next/dist/bin/next', 'dev', '-H', '127.0.0.1', '-p', String(port)], { url, cwd: EXAMPLE, env })
+  return { url: url + base(mode), ...running }
 }
 
 /** Chromium: CHROMIUM_BIN, or where Debian puts it. */
@@ -95,11 +138,13 @@ export async function startBrowser() {
   const { chromium } = await import('playwright-core')
   const executablePath = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium'
   if (!existsSync(executablePath)) throw new Error(`there is no Chromium at ${executablePath}: install it (Debian: chromium) or set CHROMIUM_BIN`)
-  return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'] })
+  // Nothing of its own on the network, and a profile of its own, which playwright makes and removes.
+  const quiet = ['--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-quic', '--no-first-run']
+  return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', ...quiet] })
 }
 
 /** Whether a URL is that of a picture that an optimizer makes. */
-export const isPicture = (url) => /^\/(?:image|_next\/image)$/.test(new URL(url).pathname)
+export const isPicture = (url) => /^(?:\/image|(?:\/\w+)?\/_next\/image)$/.test(new URL(url).pathname)
 
 /** The picture that a URL asks for. */
 export const sourceOf = (url) => new URL(url).searchParams.get('url')

@@ -1,3 +1,5 @@
+// The shapes that a page, and an app that configures the client, get to see.
+
 /** The six keys of a static import: what `<Image src={...} placeholder="blur">` takes. */
 export interface PixgateImageData {
   src: string

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { configurePixgate, getImage, PixgateImage } from '@pixgate/next'
+import { blurHashDataURL, configurePixgate, getImage, PixgateImage, thumbHashDataURL } from '@pixgate/next'
 import { createElement } from 'react'
 import { renderToStaticMarkup } from 'react-dom/server'
 
@@ -51,6 +51,25 @@ test('a placeholder of the app wins', async (t) => {
   assert.ok(!html.includes(PIXEL) && !html.includes('background-image'), html)
 })
 
+test('ThumbHash and BlurHash are shown as the pictures they stand for', async (t) => {
+  const [thumbhash, blurhash] = ['4dYJHYJliIePmHeIiCeHhpZzUFoI', 'LaD,$iM}V?s:.AbIWXt6S8ofbIt6']
+  await up(t, (urls) => urls.map((src) => placeholder(src, { thumbhash, blurhash })))
+  for (const [kind, url] of [['thumbhash', thumbHashDataURL(thumbhash)], ['blurhash', blurHashDataURL(blurhash, 2048, 1365)]]) {
+    const html = await render({ placeholder: kind })
+    assert.ok(html.includes(`background-image:url(&quot;${url}&quot;)`), html)
+    assert.match(html, / width="2048" height="1365"/)
+  }
+  assert.notEqual(thumbHashDataURL(thumbhash), blurHashDataURL(blurhash, 2048, 1365))
+})
+
+test('a hash that cannot be read leaves the usual blur', async (t) => {
+  await up(t)
+  for (const kind of ['thumbhash', 'blurhash']) {
+    const html = await render({ placeholder: kind })
+    assert.ok(html.includes(PIXEL) && html.includes('feGaussianBlur'), html)
+  }
+})
+
 test('without the service the picture is there all the same', async (t) => {
   await down(t)
   for (const [props, expected] of [
@@ -58,6 +77,8 @@ test('without the service the picture is there all the same', async (t) => {
     [{ fill: true }, /data-nimg="fill"/],
     [{ width: 300, height: 100 }, /width="300" height="100"/],
     [{ width: '300', height: '100', placeholder: 'blur' }, /width="300" height="100"/],
+    [{ width: 300, height: 100, placeholder: 'thumbhash' }, /width="300" height="100"/],
+    [{ width: 300, height: 100, placeholder: 'blurhash' }, /width="300" height="100"/],
   ]) {
     const html = await render(props)
     assert.match(html, expected)
@@ -82,8 +103,10 @@ test('what getImage gives without the service is what <Image placeholder="blur">
 
 test('inlined pictures pass through', async (t) => {
   const service = await up(t)
-  const html = renderToStaticMarkup(await PixgateImage({ src: PIXEL, alt: '', width: 10, height: 10 }))
-  assert.ok(html.includes(`src="${PIXEL}"`))
+  for (const placeholder of [undefined, 'blur', 'thumbhash', 'blurhash', 'empty']) {
+    const html = renderToStaticMarkup(await PixgateImage({ src: PIXEL, alt: '', width: 10, height: 10, placeholder }))
+    assert.ok(html.includes(`src="${PIXEL}"`) && !html.includes('background-image'), html)
+  }
   assert.equal(service.asked.length, 0)
 })
 

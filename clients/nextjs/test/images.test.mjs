@@ -239,6 +239,10 @@ test('inlined pictures and SVG are not asked for', async (t) => {
 
 test('without an address there is a warning that names the variables, once', async (t) => {
   const warn = t.mock.method(console, 'warn', () => {})
+  const before = { ...process.env }
+  t.after(() => (process.env = before))
+  delete process.env.PIXGATE_URL
+  delete process.env.NEXT_PUBLIC_PIXGATE_URL
   const pixgate = new Pixgate()
   assertUsable(await pixgate.getImage(url(1)), url(1))
   await pixgate.getImage(url(2))

@@ -108,7 +108,12 @@ fn status_row(status: u16) -> Row {
         status: theirs.filter(StatusCode::is_client_error).unwrap_or(StatusCode::BAD_GATEWAY),
         code: "origin_status",
         detail: format!("the origin answered with status {status}").into(),
-        next: Next::Response(theirs.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)),
+        // A success without a picture is, to Next.js, one whose body is empty.
+        next: Next::Response(theirs.unwrap_or(if (200..300).contains(&status) {
+            StatusCode::BAD_REQUEST
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
+        })),
     }
 }
 

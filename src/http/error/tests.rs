@@ -54,6 +54,7 @@ fn every_failure_has_its_row_in_both_dialects() {
         (S::Status(500), (502, "origin_status", 500, upstream)),
         (S::Status(503), (502, "origin_status", 503, upstream)),
         (S::Status(304), (502, "origin_status", 500, upstream)),
+        (S::Status(204), (502, "origin_status", 400, upstream)),
         (S::Status(700), (502, "origin_status", 500, upstream)),
         (S::Empty, (422, "origin_empty", 400, upstream)),
         (S::TooLarge { limit: 5 }, (413, "source_too_large", 413, upstream)),

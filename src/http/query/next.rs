@@ -58,6 +58,17 @@ const fn text(text: &'static str) -> Refused {
     Refused::Text(Cow::Borrowed(text))
 }
 
+/// A whole number as JavaScript writes it.
+fn javascript(number: f64) -> String {
+    if number < 1e21 {
+        number.to_string()
+    } else if number.is_finite() {
+        format!("{number:e}").replace('e', "e+")
+    } else {
+        "Infinity".to_owned()
+    }
+}
+
 /// Reads the query and has the source admitted.
 ///
 /// # Errors
@@ -80,17 +91,21 @@ pub(in crate::http) fn next<S>(
     let url = url.single(r#""url" parameter is required"#, r#""url" parameter cannot be an array"#)?;
     let source = admit(url).map_err(|refusal| Refused::Url(refusal, url.to_owned()))?;
     let w = w.single(r#""w" parameter (width) is required"#, r#""w" parameter (width) cannot be an array"#)?;
-    // More than fits 64 bits is no width of any picture; JavaScript would print it in scientific notation.
-    let w = digits::<u64>(w).ok_or(text(W_INTEGER))?;
+    // Any number of digits is a number to JavaScript, and is told as one.
+    let asked_width = digits::<f64>(w).ok_or(text(W_INTEGER))?;
     let q = q.single(r#""q" parameter (quality) is required"#, r#""q" parameter (quality) cannot be an array"#)?;
-    let q = digits::<u64>(q).ok_or(text(Q_INTEGER))?;
-    if w == 0 {
+    digits::<f64>(q).ok_or(text(Q_INTEGER))?;
+    if asked_width == 0.0 {
         return Err(text(W_INTEGER));
     }
-    let width = u32::try_from(w).ok().filter(|w| sizes.widths().any(|allowed| allowed == *w));
-    let width = width.ok_or_else(|| Refused::Text(format!(r#""w" parameter (width) of {w} is not allowed"#).into()))?;
-    let quality = u8::try_from(q).ok().and_then(Quality::new).ok_or(text(Q_INTEGER))?;
+    let width = digits::<u32>(w).filter(|w| sizes.widths().any(|allowed| allowed == *w));
+    let width = width.ok_or_else(|| {
+        let shown = javascript(asked_width);
+        Refused::Text(format!(r#""w" parameter (width) of {shown} is not allowed"#).into())
+    })?;
+    let quality = digits::<u8>(q).and_then(Quality::new).ok_or(text(Q_INTEGER))?;
     if !sizes.qualities.contains(&quality.get()) {
+        let q = quality.get();
         return Err(Refused::Text(format!(r#""q" parameter (quality) of {q} is not allowed"#).into()));
     }
     let wish = Wish {

@@ -209,7 +209,7 @@ fn next_checks_in_the_order_of_the_contract() {
         "long" => Err(Refusal::TooLong),
         _ => Err(Refusal::NotAllowed("test")),
     };
-    let rows: [Row; 34] = [
+    let rows: [Row; 38] = [
         ("url=ok&w=640&q=75", Ok((640, 75))),
         ("w=0640&q=075&url=ok&dpl=x&x=1&x=2&h=3", Ok((640, 75))),
         ("", Err(r#""url" parameter is required"#)),
@@ -226,7 +226,14 @@ fn next_checks_in_the_order_of_the_contract() {
         ("url=ok&w=%2B1", Err(W_INTEGER)),
         ("url=ok&w=1.5", Err(W_INTEGER)),
         ("url=ok&w=+64", Err(W_INTEGER)),
-        ("url=ok&w=99999999999999999999", Err(W_INTEGER)),
+        ("url=ok&w=99999999999999999999", Err(r#""q" parameter (quality) is required"#)),
+        ("url=ok&w=99999999999999999999&q=75", Err(r#""w" parameter (width) of 100000000000000000000 is not allowed"#)),
+        (
+            "url=ok&w=1234567890123456789012&q=75",
+            Err(r#""w" parameter (width) of 1.2345678901234568e+21 is not allowed"#),
+        ),
+        ("url=ok&w=1000&q=99999999999999999999", Err(r#""w" parameter (width) of 1000 is not allowed"#)),
+        ("url=ok&w=64&q=99999999999999999999", Err(Q_INTEGER)),
         ("url=ok&w=1000", Err(r#""q" parameter (quality) is required"#)),
         ("url=ok&w=0", Err(r#""q" parameter (quality) is required"#)),
         ("url=ok&w=64&q=", Err(r#""q" parameter (quality) is required"#)),

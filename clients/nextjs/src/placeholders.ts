@@ -1,5 +1,6 @@
 // Placeholders for a page: asked for together, remembered, and never in the way. A picture that cannot be had in time
 // gets an object that `<Image>` takes all the same.
+// Its name is not client.js: Next.js 14 takes any .../next/dist/client.js for its own, wherever it is.
 
 import { Memory } from './memory.js'
 import { type Answer, askService, MAX_URLS } from './service.js'

@@ -1,0 +1,3 @@
+import { Pictures } from '../pictures'
+
+export default Pictures

@@ -1,0 +1,5 @@
+import { Pictures } from './pictures'
+
+export const dynamic = 'force-dynamic'
+
+export default Pictures

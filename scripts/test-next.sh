@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Tests the package for Next.js, the example and the README's steps with real Next.js and a real Chromium, and compares
+# Pixgate with Next.js's own optimizer request by request. Installs what it lacks.
+#
+#   scripts/test-next.sh            everything
+#   scripts/test-next.sh compare    the comparison alone
+#   scripts/test-next.sh bench      the measurement, which is no test
+#
+# PIXGATE_BIN names the service's binary; by default it is the one that `cargo test` has built, or for a measurement the
+# release build.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+what=${1:-all}
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+export NEXT_TELEMETRY_DISABLED=1
+
+# nginx is the ingress of the README; fonts, so that a page has text.
+scripts/packages.sh chromium nginx fonts-dejavu-core
+PATH="$(scripts/node.sh):$PATH"
+export PATH
+
+if [ "$what" = bench ]; then
+  cargo build --release --locked --bin pixgate --example score
+  export SCORE_BIN="$target/release/examples/score" PIXGATE_BIN="${PIXGATE_BIN:-$target/release/pixgate}"
+else
+  [ -n "${PIXGATE_BIN:-}" ] || cargo build --locked --bin pixgate
+  export PIXGATE_BIN="${PIXGATE_BIN:-$target/debug/pixgate}"
+fi
+
+# What was installed is known by a sum of what it was installed from.
+install() {
+  local directory=$1 sum
+  sum=$(cat "$directory/package-lock.json" "${@:2}" | sha256sum)
+  [ "$(cat "$directory/node_modules/.pixgate-sum" 2>/dev/null)" = "$sum" ] && return
+  (cd "$directory" && npm ci --no-audit --no-fund --loglevel=error)
+  echo "$sum" >"$directory/node_modules/.pixgate-sum"
+}
+package=clients/nextjs
+install $package
+npm --prefix $package run --silent build
+install examples/nextjs $package/dist/*
+
+# One address, which is written into the builds.
+export NEXT_PUBLIC_PIXGATE_URL=${NEXT_PUBLIC_PIXGATE_URL:-http://127.0.0.1:18080}
+if [ "$what" = compare ]; then
+  node examples/nextjs/build.mjs next
+else
+  node examples/nextjs/build.mjs
+fi
+
+case $what in
+  all)
+    (cd $package && node --test test/*.test.mjs && node --test --test-concurrency=2 e2e/*.test.mjs)
+    node scripts/compare-next.mjs
+    ;;
+  compare) node scripts/compare-next.mjs ;;
+  bench) node scripts/bench-next.mjs "${ROUNDS:-3}" ;;
+  *) echo "test-next.sh: no such thing as $what" >&2 && exit 2 ;;
+esac
