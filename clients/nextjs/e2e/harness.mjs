@@ -82,7 +82,7 @@ export function binary() {
 
 /** For an environment: takes out every setting of the service, so that nothing of the surroundings reaches it. */
 export function withoutSettings() {
-  const settings = Object.keys(process.env).filter((name) => /^(PIXGATE_|REDIS_URL|DATABASE_URL|CACHE_TTL)/.test(name))
+  const settings = Object.keys(process.env).filter((name) => /^((NEXT_PUBLIC_)?PIXGATE_|REDIS_URL|DATABASE_URL|CACHE_TTL)/.test(name))
   return Object.fromEntries(settings.map((name) => [name, undefined]))
 }
 
