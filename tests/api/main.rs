@@ -11,6 +11,7 @@
 mod admin;
 mod caching;
 mod corpus;
+mod counts;
 mod decoding;
 mod fetching;
 mod fixtures;

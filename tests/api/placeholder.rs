@@ -9,7 +9,7 @@ use image::ImageFormat;
 use crate::harness::app::{App, Setup};
 use crate::harness::client::{Response, enc};
 use crate::harness::code;
-use crate::harness::origin::{Origin, Reply};
+use crate::harness::origin::{Gate, Origin, Reply, eventually};
 use crate::harness::pictures::{self, assert_colour, decoded, half_transparent, jpeg, oriented, png};
 
 /// Any one colour, so that every average is known.
@@ -268,4 +268,52 @@ async fn a_list_is_answered_in_its_order_each_with_its_placeholder_or_its_error(
     app.get("/placeholders").await.problem(405, "method_not_allowed");
     let preflight = app.send("OPTIONS", "/placeholders", &[("access-control-request-method", "POST")]).await;
     assert_eq!((preflight.status, preflight.must("access-control-allow-methods")), (204, "POST"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_asks_for_eight_sources_at_once_and_no_more() {
+    let origin = Origin::start().await;
+    let gate = Gate::shut();
+    let urls: Vec<_> = (0..30)
+        .map(|n| {
+            let path = format!("/{n}.png");
+            origin.set(&path, Reply::new(png(40 + n, 40), "image/png").held(&gate));
+            origin.url(&path)
+        })
+        .collect();
+    let app = Setup::new().start().await;
+    let document = serde_json::json!({ "urls": urls }).to_string();
+    let (answer, ()) = tokio::join!(post(&app, &document), async {
+        eventually("eight are asked for", || origin.total_hits() >= 8).await;
+        // Time in which a ninth would come.
+        for _ in 0..50 {
+            assert!(app.lives().await);
+        }
+        assert_eq!(origin.total_hits(), 8);
+        gate.open();
+    });
+    let list = answer.json();
+    assert!(list.as_array().expect("a list").iter().enumerate().all(|(n, one)| one["width"] == 40 + n), "{list}");
+    assert_eq!(origin.total_hits(), 30);
+}
+
+#[tokio::test]
+async fn a_moving_picture_is_stood_in_for_by_its_first_frame() {
+    let origin = Origin::start().await;
+    // From black to light grey.
+    origin.set("/a.gif", Reply::new(pictures::animated_gif(60, 30, 8), "image/gif"));
+    origin.set("/a.webp", Reply::new(pictures::animated_webp(60, 30, 8), "image/webp"));
+    let app = Setup::new().start().await;
+    for path in ["/a.gif", "/a.webp"] {
+        let document = placeholder(&app, &origin.url(path), "").await.json();
+        assert_eq!((&document["width"], &document["height"]), (&60.into(), &30.into()), "{document}");
+        assert_eq!(
+            (&document["dominantColor"], &document["hasAlpha"]),
+            (&"#000000".into(), &false.into()),
+            "{path}: {document}"
+        );
+        let small = decoded(&data_url(document["blurDataURL"].as_str().expect("a URL")));
+        assert_colour(&small, (4, 2), [0, 0, 0], 3);
+        assert_eq!(blurhash_average(document["blurhash"].as_str().expect("a hash")), [0, 0, 0]);
+    }
 }
