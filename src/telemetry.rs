@@ -71,7 +71,7 @@ label_sets! {
     }
     /// What was asked of Redis.
     OpLabels {
-        /// `look_up`, `get`, `put`, `forget`, `lease` or `ledger`.
+        /// `look_up`, `get`, `put`, `forget`, `lease` or `ledger`; `record`, `variants`, `sources`, `stats`, `part`, `write` or `expire`.
         op: Label
     }
     /// A tier.

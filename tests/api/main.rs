@@ -27,6 +27,7 @@ mod next_validation;
 mod origin_tests;
 mod parameters;
 mod placeholder;
+mod placeholders;
 mod privacy;
 mod purge;
 mod quality;
