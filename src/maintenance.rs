@@ -18,7 +18,7 @@ use tokio::time::{Instant, interval, sleep};
 use url::Url;
 
 use crate::cache::ledger::{Ledger, Purge, Scope};
-use crate::cache::redis::{Notice, Rule, Tier};
+use crate::cache::redis::{Appended, Notice, Rule, Tier};
 use crate::source::webhook::Webhook;
 use crate::source::{Refusal, SourcePolicy};
 use crate::store::{self, Recorder};
@@ -72,6 +72,15 @@ pub struct Report {
     pub acknowledged: usize,
     /// Whether replicas without connection will hear of it: false while Redis does not take it, which is tried on.
     pub shared: bool,
+}
+
+/// Where a purge is in force.
+struct Done {
+    replicas: usize,
+    acknowledged: usize,
+    shared: bool,
+    /// Since when.
+    at: SystemTime,
 }
 
 /// The parts of [`Maintenance`].
@@ -151,14 +160,14 @@ impl Maintenance {
     }
 
     async fn carry_out(&self, purge: &Purge) -> Report {
-        let (replicas, acknowledged, shared) = match &self.shared {
+        let Done { replicas, acknowledged, shared, at } = match &self.shared {
             None => {
                 self.ledger.apply(purge, self.ledger.next_epoch());
-                (1, 1, true)
+                Done { replicas: 1, acknowledged: 1, shared: true, at: SystemTime::now() }
             }
             Some(tier) => self.share(tier, purge).await,
         };
-        self.write_down(purge);
+        self.write_down(purge, at);
         let (kind, soft, tags) = (purge.scope.kind(), purge.soft, purge.scope.tags());
         self.metrics.purges.get_or_create(&KindLabels { kind: Label(kind) }).inc();
         if let Some(webhook) = &self.webhook {
@@ -170,11 +179,12 @@ impl Maintenance {
         Report { kind, soft, tags, replicas, acknowledged, shared }
     }
 
-    async fn share(&self, tier: &Tier, purge: &Purge) -> (usize, usize, bool) {
+    async fn share(&self, tier: &Tier, purge: &Purge) -> Done {
         match tier.ledger_append(written(purge), ACKNOWLEDGED_WITHIN).await {
             Ok(appended) => {
                 self.ledger.apply(purge, appended.epoch);
-                (appended.replicas.max(1), appended.acknowledged.max(1), true)
+                let Appended { replicas, acknowledged, at, .. } = appended;
+                Done { replicas: replicas.max(1), acknowledged: acknowledged.max(1), shared: true, at }
             }
             Err(failure) => {
                 tracing::warn!(%failure, "a purge is in force here only, until Redis takes it");
@@ -185,7 +195,7 @@ impl Maintenance {
                 } else {
                     unsent.push(purge.clone());
                 }
-                (1, 1, false)
+                Done { replicas: 1, acknowledged: 1, shared: false, at: SystemTime::now() }
             }
         }
     }
@@ -220,9 +230,10 @@ impl Maintenance {
     }
 
     /// Writes a purge down for who starts later without the ledger. Only the replica that was asked does so, and once: what
-    /// is read in the ledger at a start is old, and what is distrusted for want of a ledger was purged by nobody. The time
-    /// is taken now that it is in force: a download that ended before may have begun before.
-    fn write_down(&self, purge: &Purge) {
+    /// is read in the ledger at a start is old, and what is distrusted for want of a ledger was purged by nobody. `at` is when
+    /// it came into force: a download that ended before may have begun before. Not when the wait for replicas that say
+    /// nothing ended: what was fetched again meanwhile is new.
+    fn write_down(&self, purge: &Purge, at: SystemTime) {
         let Some(recorder) = &self.recorder else { return };
         let scope = match &purge.scope {
             Scope::All => store::Scope::All,
@@ -230,7 +241,7 @@ impl Maintenance {
             Scope::Prefix(prefix) => store::Scope::Prefix(prefix.clone()),
             Scope::Url(key) => store::Scope::Source(*key),
         };
-        recorder.purge(store::Purge { scope, soft: purge.soft, at: SystemTime::now() });
+        recorder.purge(store::Purge { scope, soft: purge.soft, at });
     }
 
     fn apply(&self, rule: &Rule) {

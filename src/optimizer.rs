@@ -45,7 +45,7 @@ use crate::variant::{ContentHash, VariantKey, Wish};
 
 /// Downloads at once. Their bodies are in memory, so this times `sources.max_bytes` bounds what strangers can fill.
 const DOWNLOADS: usize = 32;
-/// Requests for distinct missing pictures under way at once; the next one is refused.
+/// Requests for distinct missing pictures under way at once, and as many for placeholders; the next one is refused.
 const JOURNEYS: usize = 1024;
 /// Sources whose failure is remembered at once.
 const FAILURES: u64 = 10_000;
@@ -58,6 +58,8 @@ struct Drawn {
     entry: Arc<Entry>,
     placeholder: Arc<PlaceholderSet>,
     timings: RequestTimings,
+    /// Drawn by other work, which tells of it.
+    joined: bool,
 }
 
 /// Everything the optimizer stands on.
@@ -308,8 +310,13 @@ impl Optimizer {
             }
             let record = self.with_placeholder(source, loaded.record, &drawn.placeholder);
             let timings = RequestTimings { fetch, ..drawn.timings };
-            let made = outcome(drawn.entry, key, record, status, timings, SystemTime::now());
-            return Ok(Outcome { instead, ..made });
+            let now = SystemTime::now();
+            let made = Outcome { instead, ..outcome(drawn.entry, key, record, status, timings, now) };
+            if made.record.storable {
+                let render = (!drawn.joined).then(|| made.timings.render()).flatten();
+                self.describe(source, instead.as_ref().unwrap_or(wish), &made, render, now);
+            }
+            return Ok(made);
         }
     }
 

@@ -71,7 +71,7 @@ label_sets! {
     }
     /// What was asked of Redis.
     OpLabels {
-        /// `look_up`, `get`, `put`, `forget`, `lease` or `ledger`.
+        /// `look_up`, `get`, `put`, `forget`, `lease` or `ledger`; `record`, `variants`, `sources`, `stats`, `part`, `write` or `expire`.
         op: Label
     }
     /// A tier.
@@ -162,6 +162,8 @@ pub struct Metrics {
     pub metadata_connections: Family<StateLabels, Gauge>,
     /// Time until there was a connection to it, or until it was given up.
     pub metadata_acquire_seconds: Histogram,
+    /// Time of what was asked of it or written to it, the wait for a connection included.
+    pub metadata_seconds: Family<OpLabels, Histogram, fn() -> Histogram>,
     /// Rows written to it.
     pub metadata_writes: Family<OutcomeLabels, Counter>,
     /// Work refused or abandoned.
@@ -240,6 +242,8 @@ impl Metrics {
             Unit::Seconds,
             metadata_acquire_seconds.clone(),
         );
+        let metadata_seconds = Family::new_with_constructor(seconds as fn() -> Histogram);
+        registry.register_with_unit("metadata", "Time of the metadata store", Unit::Seconds, metadata_seconds.clone());
         let metadata_writes = Family::default();
         registry.register("metadata_writes", "Rows for the metadata store by outcome", metadata_writes.clone());
         let shed = Family::<ReasonLabels, Counter>::default();
@@ -277,6 +281,7 @@ impl Metrics {
             metadata_up,
             metadata_connections,
             metadata_acquire_seconds,
+            metadata_seconds,
             metadata_writes,
             shed,
             refined,

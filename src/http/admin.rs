@@ -52,7 +52,9 @@ pub(super) async fn health() -> HttpResponse {
 /// here.
 pub(super) async fn ready(state: web::Data<State>) -> HttpResponse {
     let redis = state.optimizer.shared_is_up();
-    let metadata = state.store.as_ref().map(|store| store.is_up());
+    // One that answers and takes nothing (a full disk) is not well either.
+    let arrives = state.recorder.as_ref().is_none_or(|recorder| recorder.arrives());
+    let metadata = state.store.as_ref().map(|store| store.is_up() && arrives);
     let (status, word) = if state.draining.load(Ordering::Relaxed) {
         (StatusCode::SERVICE_UNAVAILABLE, "draining")
     } else if redis == Some(false) || metadata == Some(false) {

@@ -42,6 +42,10 @@ pub(super) async fn sources(request: HttpRequest, state: web::Data<State>) -> Ht
         let sort = named.transpose()?.unwrap_or_default();
         let cursor = cursor.map(|text| Cursor::from_text(&text, sort)).transpose();
         let cursor = cursor.map_err(|error| invalid(error.to_string()))?;
+        if prefix.as_ref().is_some_and(|prefix| prefix.contains('\0')) {
+            // No URL holds one, nor does PostgreSQL's text.
+            return Err(invalid("prefix must not hold a zero octet"));
+        }
         let query = SourceQuery { sort, prefix: prefix.unwrap_or_default(), limit: limited(limit)?, cursor };
         store(&state)?.sources(query).await.map_err(|error| away(&error))
     };

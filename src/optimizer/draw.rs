@@ -48,7 +48,8 @@ impl Optimizer {
         let (this, owned) = (Arc::clone(self), Arc::clone(record));
         let work = || this.render(owned, key, transform, bytes);
         let landed = self.draws.join(key, work).await.map_err(|lost| Arc::new(Error::from(lost)))?;
-        landed.value.inspect_err(|error| self.remember_failure(source.key(), record, error))
+        let drawn = landed.value.inspect_err(|error| self.remember_failure(source.key(), record, error))?;
+        Ok(Drawn { joined: landed.joined, ..drawn })
     }
 
     async fn render(
@@ -140,7 +141,7 @@ impl Optimizer {
             resize: Some(timings.resize),
             encode: Some(timings.encode),
         };
-        Ok(Drawn { entry, placeholder, timings })
+        Ok(Drawn { entry, placeholder, timings, joined: false })
     }
 
     fn count_render(&self, transform: &Transform, source: ImageFormat, outcome: &'static str) {

@@ -62,6 +62,14 @@ pub struct RequestTimings {
     pub encode: Option<Duration>,
 }
 
+impl RequestTimings {
+    /// What the render took; nothing when none was needed.
+    pub(super) fn render(&self) -> Option<Duration> {
+        let stages = [self.decode, self.resize, self.encode];
+        Some(stages.into_iter().flatten().sum()).filter(|time: &Duration| !time.is_zero())
+    }
+}
+
 pub(super) fn outcome(
     entry: Arc<Entry>,
     key: VariantKey,

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::sources::named;
-use super::{Error, Optimizer};
+use super::{Error, JOURNEYS, Optimizer};
 use crate::cache::CacheStatus;
 use crate::format::ImageFormat;
 use crate::imaging;
@@ -32,20 +32,36 @@ impl Optimizer {
     /// # Errors
     /// See [`Error`].
     pub async fn placeholder(self: &Arc<Self>, source: &SourceUrl) -> Result<Known, Arc<Error>> {
-        if let Some((record, freshness)) = self.known(source, SystemTime::now())
-            && let Some(placeholder) = record.placeholder.clone()
-        {
-            let status = match freshness {
-                Freshness::Fresh => Some(CacheStatus::Memory),
-                Freshness::Stale => Some(CacheStatus::Stale),
-                Freshness::Expired | Freshness::Dead => None,
-            };
-            if let Some(status) = status {
-                if status == CacheStatus::Stale {
-                    self.refresh_behind(source);
-                }
-                return Ok(Known { record, placeholder, status });
-            }
+        let now = SystemTime::now();
+        let known = match self.find_placeholder(source, now) {
+            Some(known) => known,
+            None => self.make_placeholder(source).await?,
+        };
+        if let Some(recorder) = self.recorder.as_ref().filter(|_| known.record.storable) {
+            // Retention goes by it: a page may ask for nothing else.
+            recorder.seen(source.key_ref(), now);
+        }
+        Ok(known)
+    }
+
+    fn find_placeholder(self: &Arc<Self>, source: &SourceUrl, now: SystemTime) -> Option<Known> {
+        let (record, freshness) = self.known(source, now)?;
+        let placeholder = record.placeholder.clone()?;
+        let status = match freshness {
+            Freshness::Fresh => CacheStatus::Memory,
+            Freshness::Stale => CacheStatus::Stale,
+            Freshness::Expired | Freshness::Dead => return None,
+        };
+        if status == CacheStatus::Stale {
+            self.refresh_behind(source);
+        }
+        Some(Known { record, placeholder, status })
+    }
+
+    async fn make_placeholder(self: &Arc<Self>, source: &SourceUrl) -> Result<Known, Arc<Error>> {
+        if self.placeholders.len() >= JOURNEYS {
+            self.metrics.count_shed("journeys");
+            return Err(Arc::new(Error::Overloaded { retry_after: self.scheduler.retry_after() }));
         }
         let (this, url) = (Arc::clone(self), source.clone());
         let key = (source.key(), self.ledger.newest(named(source)));

@@ -4,7 +4,7 @@
 //! described.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::sources::named;
 use super::{Optimizer, Outcome};
@@ -15,7 +15,8 @@ use crate::store::{Answered, Known, VariantMeta};
 use crate::variant::Wish;
 
 impl Optimizer {
-    /// Counts an answer; the first of a variant in this process describes it to the store.
+    /// Counts an answer; the first of a variant in this process describes it to the store. Of a source that may not be
+    /// stored only the answer is counted.
     pub(super) fn note(&self, source: &SourceUrl, wish: &Wish, outcome: &Outcome, now: SystemTime) {
         let Some(recorder) = &self.recorder else { return };
         let answered = match outcome.status {
@@ -26,21 +27,30 @@ impl Optimizer {
             CacheStatus::Collapsed => Answered::Collapsed,
             CacheStatus::Bypass => Answered::Bypass,
         };
+        if !outcome.record.storable {
+            recorder.answered(answered);
+            return;
+        }
         if let Some(width) = wish.width {
             recorder.asked_width(source.key_ref(), width, outcome.record.width);
         }
-        let known = recorder.hit(source.key_ref(), &outcome.hint.key, answered, now);
-        if known == Known::No && outcome.record.storable {
-            self.describe(source, outcome.instead.as_ref().unwrap_or(wish), outcome, now);
+        if recorder.hit(source.key_ref(), &outcome.hint.key, answered, now) == Known::No {
+            // Whoever rendered it has told how long that took.
+            self.describe(source, outcome.instead.as_ref().unwrap_or(wish), outcome, None, now);
         }
     }
 
-    /// Describes a variant with its source.
-    pub(super) fn describe(&self, source: &SourceUrl, wish: &Wish, outcome: &Outcome, now: SystemTime) {
+    /// Describes a variant with its source; `render` is the time of a render that was not told of yet.
+    pub(super) fn describe(
+        &self,
+        source: &SourceUrl,
+        wish: &Wish,
+        outcome: &Outcome,
+        render: Option<Duration>,
+        now: SystemTime,
+    ) {
         let Some(recorder) = &self.recorder else { return };
         let Outcome { entry, record, .. } = outcome;
-        let rendered = [outcome.timings.decode, outcome.timings.resize, outcome.timings.encode];
-        let render_us = rendered.iter().flatten().map(|time| time.as_micros() as u64).sum::<u64>();
         self.note_source(source, record);
         recorder.variant(
             source.key(),
@@ -52,7 +62,7 @@ impl Optimizer {
                 width: entry.width,
                 height: entry.height,
                 bytes: entry.bytes.len() as u64,
-                render_us: (render_us > 0).then_some(render_us),
+                render_us: render.map(|time| time.as_micros() as u64),
                 effort: entry.effort,
                 created_at: now,
             },

@@ -158,7 +158,8 @@ impl Optimizer {
         self.tiers.share_variant(source.key(), WishKey::new(&source.key(), wish), key, &entry);
         let timings = RequestTimings { encode: Some(took), ..RequestTimings::default() };
         let now = SystemTime::now();
-        self.describe(source, wish, &outcome(entry, key, loaded.record, CacheStatus::Miss, timings, now), now);
+        let better = outcome(entry, key, loaded.record, CacheStatus::Miss, timings, now);
+        self.describe(source, wish, &better, Some(took), now);
         refined
     }
 

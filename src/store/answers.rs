@@ -246,6 +246,24 @@ pub struct Exceeding {
     pub requests: u64,
 }
 
+/// What AVIF costs against WebP: variants of the most used sources that were made in both, equal in all else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AvifAgainstWebp {
+    /// How many there are in both.
+    pub pairs: u64,
+    /// Their bytes in AVIF.
+    pub avif_bytes: u64,
+    /// Their bytes in WebP.
+    pub webp_bytes: u64,
+    /// Pairs of which both renders were timed.
+    pub timed: u64,
+    /// Time of those renders to AVIF, in microseconds.
+    pub avif_render_us: u64,
+    /// Time of those renders to WebP, in microseconds.
+    pub webp_render_us: u64,
+}
+
 /// Answers to what is usually asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -258,6 +276,8 @@ pub struct Stats {
     pub answered: Vec<(String, u64)>,
     /// By output format.
     pub formats: Vec<FormatStats>,
+    /// What one format costs against the other.
+    pub avif_against_webp: AvifAgainstWebp,
     /// The most used sources.
     pub top_sources: Vec<SourceSummary>,
     /// The largest variants that were never asked for again.
@@ -288,23 +308,6 @@ impl Stats {
     /// What the originals would have been more, in bytes.
     pub fn bytes_saved(&self) -> u64 {
         self.formats.iter().map(|format| format.saved_bytes).sum()
-    }
-}
-
-impl FormatStats {
-    /// Mean time of a render in milliseconds.
-    pub fn render_ms(&self) -> Option<f64> {
-        (self.renders > 0).then(|| self.render_us as f64 / 1_000.0 / self.renders as f64)
-    }
-
-    /// Mean time of a million pixels in milliseconds: comparable between formats that are asked for in other sizes.
-    pub fn render_ms_per_megapixel(&self) -> Option<f64> {
-        (self.render_pixels > 0).then(|| self.render_us as f64 * 1_000.0 / self.render_pixels as f64)
-    }
-
-    /// Mean bytes of a variant.
-    pub fn variant_bytes(&self) -> Option<f64> {
-        (self.variants > 0).then(|| self.bytes as f64 / self.variants as f64)
     }
 }
 

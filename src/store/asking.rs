@@ -8,11 +8,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::answers::{
-    Cursor, Exceeding, FormatStats, SourcePage, SourceQuery, SourceSummary, Stats, Unused, VariantSummary, WidthStats,
+    AvifAgainstWebp, Cursor, Exceeding, FormatStats, Sort, SourcePage, SourceQuery, SourceSummary, Stats, Unused,
+    VariantSummary, WidthStats,
 };
 use super::engine::{Error, Question, Row, Value};
-use super::placeholder;
-use super::writing::after;
+use super::{placeholder, purging};
 use crate::format::ImageFormat;
 use crate::record::{Lifetime, SourceKey, SourceRecord, Validators};
 use crate::variant::{ContentHash, Effort, Quality, Rgb};
@@ -21,6 +21,8 @@ use crate::variant::{ContentHash, Effort, Quality, Rgb};
 const TOP: i64 = 10;
 /// Widths in the statistics.
 const WIDTHS: i64 = 50;
+/// Sources whose variants are compared.
+const COMPARED: i64 = 200;
 /// Sources that are sorted rather than searched for.
 const MANY: i64 = 10_000;
 /// Rows of a page at most.
@@ -116,11 +118,9 @@ const SUMMARY_COLUMNS: &str = "ibttiiiiiiiiiiii";
 
 /// How many sources a prefix names, counted no further than [`MANY`].
 pub(super) fn named(prefix: &str) -> Question {
-    Question::new(
-        "SELECT count(*) FROM (SELECT 1 FROM sources WHERE url >= $1 AND url < $2 LIMIT $3) AS named",
-        vec![prefix.into(), after(prefix).as_str().into(), MANY.into()],
-        "i",
-    )
+    let mut values = vec![MANY.into()];
+    let begins = purging::begins("url", prefix, &mut values);
+    Question::new(format!("SELECT count(*) FROM (SELECT 1 FROM sources WHERE {begins} LIMIT $1) AS named"), values, "i")
 }
 
 /// Whether so many sources are named that the list is better walked along than gathered and sorted.
@@ -135,10 +135,9 @@ pub(super) fn sources(query: &SourceQuery, many: bool) -> Question {
     let mut values: Vec<Value> = vec![i64::from(query.limit.clamp(1, PAGE)).into()];
     let mut conditions = String::new();
     if !query.prefix.is_empty() {
-        // No engine has an index on this expression, which is what it is for.
-        let url = if many { "s.url || ''" } else { "s.url" };
-        conditions.push_str(&format!(" AND {url} >= $2 AND {url} < $3"));
-        values.extend([query.prefix.as_str().into(), after(&query.prefix).as_str().into()]);
+        // There is no index on the whole URL, so the order's is walked along.
+        let begins = if many { purging::between } else { purging::begins };
+        conditions = format!(" AND {}", begins("s.url", &query.prefix, &mut values));
     }
     if let Some(Cursor { value, key, .. }) = &query.cursor {
         let first = values.len() + 1;
@@ -198,22 +197,65 @@ pub(super) fn stats() -> Vec<Question> {
         ),
         sources(&top, false),
         limited(
-            "WITH u AS (SELECT source_key, format, width, bytes, created_at FROM variants \
-             WHERE hits = 0 AND bytes IS NOT NULL ORDER BY bytes DESC LIMIT $1) \
-             SELECT s.url, u.format, u.width, u.bytes, u.created_at FROM u JOIN sources s ON s.source_key = u.source_key \
-             WHERE s.url IS NOT NULL ORDER BY u.bytes DESC",
+            "SELECT s.url, v.format, v.width, v.bytes, v.created_at FROM variants v CROSS JOIN sources s \
+             WHERE v.requests <= 1 AND v.bytes IS NOT NULL AND s.source_key = v.source_key AND s.url IS NOT NULL \
+             ORDER BY v.bytes DESC LIMIT $1",
             TOP,
             "ttiii",
         ),
         limited("SELECT width, requests, exceeding FROM asked ORDER BY requests DESC, width LIMIT $1", WIDTHS, "iii"),
         limited(
-            "WITH w AS (SELECT source_key, width, requests FROM widths WHERE exceeds = 1 ORDER BY requests DESC LIMIT $1) \
-             SELECT s.url, w.width, s.width, w.requests FROM w JOIN sources s ON s.source_key = w.source_key \
-             WHERE s.url IS NOT NULL ORDER BY w.requests DESC",
+            "SELECT s.url, w.width, s.width, w.requests FROM widths w CROSS JOIN sources s \
+             WHERE w.exceeds = 1 AND s.source_key = w.source_key AND s.url IS NOT NULL ORDER BY w.requests DESC LIMIT $1",
             TOP,
             "tiii",
         ),
+        // In this order whatever the planner has gathered: few sources, their variants, the others of the same.
+        limited(
+            "WITH top AS (SELECT source_key FROM sources WHERE url IS NOT NULL ORDER BY hits DESC, source_key DESC LIMIT $1), \
+             pairs AS (SELECT a.bytes AS a_bytes, w.bytes AS w_bytes, a.render_us AS a_us, w.render_us AS w_us, \
+             CASE WHEN a.render_us + w.render_us IS NULL THEN 0 ELSE 1 END AS timed \
+             FROM top CROSS JOIN variants a CROSS JOIN variants w WHERE a.source_key = top.source_key AND a.format = 'avif' \
+             AND w.source_key = top.source_key AND w.format = 'webp' AND w.content = a.content AND w.output = a.output \
+             AND w.geometry = a.geometry AND w.width = a.width AND w.height = a.height \
+             AND coalesce(w.quality, -1) = coalesce(a.quality, -1) AND coalesce(w.background, -1) = coalesce(a.background, -1)) \
+             SELECT count(*), CAST(coalesce(sum(a_bytes), 0) AS BIGINT), CAST(coalesce(sum(w_bytes), 0) AS BIGINT), \
+             CAST(coalesce(sum(timed), 0) AS BIGINT), CAST(coalesce(sum(timed * a_us), 0) AS BIGINT), \
+             CAST(coalesce(sum(timed * w_us), 0) AS BIGINT) FROM pairs",
+            COMPARED,
+            "iiiiii",
+        ),
     ]
+}
+
+/// One of every kind, with the index by which it comes to its first row.
+pub(super) fn kinds() -> Vec<(Question, Option<&'static str>)> {
+    let orders =
+        [(Sort::Hits, "sources_by_hits"), (Sort::Bytes, "sources_by_bytes"), (Sort::Recent, "sources_by_last_seen")];
+    let prefix = || "https://host7.example.com/".to_owned();
+    let mut all = vec![(named(&prefix()), Some("sources_by_start"))];
+    for (sort, index) in orders {
+        let cursor = Some(Cursor::new(sort, 5_000, [7; 32]));
+        let first = SourceQuery { sort, limit: 100, ..SourceQuery::default() };
+        all.push((sources(&first, false), Some(index)));
+        all.push((sources(&SourceQuery { cursor, ..first.clone() }, false), Some(index)));
+        let few = SourceQuery { prefix: prefix(), ..first };
+        all.push((sources(&few, false), Some("sources_by_start")));
+        all.push((sources(&SourceQuery { prefix: "https://".into(), ..few }, true), Some(index)));
+    }
+    let key = SourceKey::of_normalised("https://host7.example.com/a");
+    all.extend([(record(&key), None), (variants(&key, 100), None)]);
+    let by = [
+        None,
+        None,
+        Some("sources_by_hits"),
+        Some("variants_unused"),
+        None,
+        Some("widths_exceeding"),
+        Some("sources_by_hits"),
+    ];
+    all.extend(stats().into_iter().zip(by));
+    all
 }
 
 fn each<T>(rows: Vec<Row>, read: impl Fn(&mut Row) -> Result<T, Error>) -> Result<Vec<T>, Error> {
@@ -221,7 +263,7 @@ fn each<T>(rows: Vec<Row>, read: impl Fn(&mut Row) -> Result<T, Error>) -> Resul
 }
 
 pub(super) fn read_stats(answers: Vec<Vec<Row>>) -> Result<Stats, Error> {
-    let [totals, formats, top, unused, widths, exceeding] = answers.try_into().map_err(|_| Error::Damaged)?;
+    let [totals, formats, top, unused, widths, exceeding, pairs] = answers.try_into().map_err(|_| Error::Damaged)?;
     let text = |row: &mut Row| row.text().map(Option::unwrap_or_default);
     let mut stats = Stats::default();
     for (name, value) in each(totals, |row| Ok((text(row)?, row.count()?)))? {
@@ -262,5 +304,16 @@ pub(super) fn read_stats(answers: Vec<Vec<Row>>) -> Result<Stats, Error> {
     stats.exceeding = each(exceeding, |row| {
         Ok(Exceeding { url: text(row)?, width: row.count()?, source_width: row.count()?, requests: row.count()? })
     })?;
+    let pairs = each(pairs, |row| {
+        Ok(AvifAgainstWebp {
+            pairs: row.count()?,
+            avif_bytes: row.count()?,
+            webp_bytes: row.count()?,
+            timed: row.count()?,
+            avif_render_us: row.count()?,
+            webp_render_us: row.count()?,
+        })
+    })?;
+    stats.avif_against_webp = pairs.into_iter().next().unwrap_or_default();
     Ok(stats)
 }

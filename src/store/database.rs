@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::runtime::Handle;
@@ -17,11 +17,11 @@ use super::address::{Address, Place};
 use super::answers::{SourcePage, SourceQuery, Stats, VariantSummary};
 use super::engine::{Connections, Engine, Error, Limits, Question, Row, Statement};
 use super::postgres::PostgresServer;
-use super::rows::{Batch, Stamp};
+use super::rows::{Batch, Scope, Stamp};
 use super::sqlite::SqliteFile;
-use super::{MetadataStore, Settings, asking, retention, writing};
+use super::{MetadataStore, Settings, asking, purging, retention, writing};
 use crate::record::{SourceKey, SourceRecord};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Label, Metrics, OpLabels};
 
 /// A record that takes longer is fetched from its origin instead.
 const LOOK_UP: Duration = Duration::from_millis(500);
@@ -150,7 +150,9 @@ impl Inner {
     }
 
     /// What every operation ends with.
-    fn noted<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
+    fn noted<T>(&self, op: &'static str, began: Instant, outcome: Result<T, Error>) -> Result<T, Error> {
+        let times = self.metrics.metadata_seconds.get_or_create(&OpLabels { op: Label(op) });
+        times.observe(began.elapsed().as_secs_f64());
         match &outcome {
             Ok(_) => {
                 self.answers.fetch_add(1, Ordering::AcqRel);
@@ -168,12 +170,13 @@ impl Inner {
     }
 
     /// Asks, and again after what passes by itself; never again after a limit, which has cost enough.
-    async fn ask(&self, questions: Vec<Question>) -> Result<Vec<Vec<Row>>, Error> {
+    async fn ask(&self, op: &'static str, questions: Vec<Question>) -> Result<Vec<Vec<Row>>, Error> {
         for attempt in 1.. {
             if !self.is_up() {
                 return Err(Error::Down);
             }
-            let outcome = self.noted(self.engine.ask(questions.clone(), self.limits).await);
+            let began = Instant::now();
+            let outcome = self.noted(op, began, self.engine.ask(questions.clone(), self.limits).await);
             match outcome {
                 Err(error) if attempt < ATTEMPTS && error.is_transient() && !matches!(error, Error::Timeout) => {
                     sleep(jittered(Duration::from_millis(20) * 4_u32.pow(attempt - 1))).await;
@@ -184,15 +187,16 @@ impl Inner {
         Err(Error::Down)
     }
 
-    async fn ask_one(&self, question: Question) -> Result<Vec<Row>, Error> {
-        self.ask(vec![question]).await?.pop().ok_or(Error::Damaged)
+    async fn ask_one(&self, op: &'static str, question: Question) -> Result<Vec<Row>, Error> {
+        self.ask(op, vec![question]).await?.pop().ok_or(Error::Damaged)
     }
 
-    async fn write(&self, statements: Vec<Statement>) -> Result<Option<u64>, Error> {
+    async fn write(&self, op: &'static str, statements: Vec<Statement>) -> Result<Option<u64>, Error> {
         if !self.is_up() {
             return Err(Error::Down);
         }
-        self.noted(self.engine.write(statements, self.limits).await)
+        let began = Instant::now();
+        self.noted(op, began, self.engine.write(statements, self.limits).await)
     }
 }
 
@@ -208,7 +212,7 @@ impl MetadataStore for Database {
     fn write(&self, batch: Arc<Batch>, stamp: Stamp) -> BoxFuture<'_, Result<(), Error>> {
         async move {
             // Nothing changed: it was applied before, and only its answer was lost.
-            let _applied_now = self.inner.write(writing::statements(&batch, stamp)).await?;
+            let _applied_now = self.inner.write("write", writing::statements(&batch, stamp)).await?;
             Ok(())
         }
         .boxed()
@@ -220,8 +224,9 @@ impl MetadataStore for Database {
                 return None;
             }
             let limits = Limits { acquire: LOOK_UP, ..self.inner.limits };
+            let began = Instant::now();
             let asked = timeout(LOOK_UP, self.inner.engine.ask(vec![asking::record(&key)], limits)).await;
-            let row = self.inner.noted(asked.unwrap_or(Err(Error::Timeout))).ok()?.pop()?.pop()?;
+            let row = self.inner.noted("record", began, asked.unwrap_or(Err(Error::Timeout))).ok()?.pop()?.pop()?;
             let read = asking::read_record(row);
             read.inspect_err(|error| tracing::debug!(?key, %error, "a record is refused")).ok()
         }
@@ -230,7 +235,7 @@ impl MetadataStore for Database {
 
     fn variants(&self, key: SourceKey, limit: u32) -> BoxFuture<'_, Result<Vec<VariantSummary>, Error>> {
         async move {
-            let rows = self.inner.ask_one(asking::variants(&key, limit)).await?;
+            let rows = self.inner.ask_one("variants", asking::variants(&key, limit)).await?;
             rows.into_iter().map(asking::read_variant).collect()
         }
         .boxed()
@@ -238,19 +243,33 @@ impl MetadataStore for Database {
 
     fn sources(&self, query: SourceQuery) -> BoxFuture<'_, Result<SourcePage, Error>> {
         async move {
-            let many =
-                !query.prefix.is_empty() && asking::are_many(self.inner.ask_one(asking::named(&query.prefix)).await?)?;
-            asking::read_page(&query, self.inner.ask_one(asking::sources(&query, many)).await?)
+            let many = !query.prefix.is_empty()
+                && asking::are_many(self.inner.ask_one("sources", asking::named(&query.prefix)).await?)?;
+            asking::read_page(&query, self.inner.ask_one("sources", asking::sources(&query, many)).await?)
         }
         .boxed()
     }
 
     fn stats(&self) -> BoxFuture<'_, Result<Stats, Error>> {
-        async move { asking::read_stats(self.inner.ask(asking::stats()).await?) }.boxed()
+        async move { asking::read_stats(self.inner.ask("stats", asking::stats()).await?) }.boxed()
     }
 
     fn expire(&self, before: SystemTime, limit: u32) -> BoxFuture<'_, Result<u64, Error>> {
-        async move { self.inner.write(retention::expiry(before, limit)).await.map(Option::unwrap_or_default) }.boxed()
+        async move { self.inner.write("expire", retention::expiry(before, limit)).await.map(Option::unwrap_or_default) }
+            .boxed()
+    }
+
+    fn part(&self, scope: Scope, after: Option<SourceKey>) -> BoxFuture<'_, Result<Option<SourceKey>, Error>> {
+        async move {
+            if let Some(question) = purging::count(&scope).filter(|_| after.is_none())
+                && purging::is_part(self.inner.ask_one("part", question).await?)
+            {
+                return Ok(None);
+            }
+            let end = self.inner.ask_one("part", purging::end(after.as_ref())).await?.pop();
+            end.map(|mut row| row.hash().map(SourceKey::from_bytes)).transpose()
+        }
+        .boxed()
     }
 
     fn connections(&self) -> Connections {

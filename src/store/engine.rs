@@ -3,79 +3,13 @@
 //! The law: all SQL is written once, with `$1` for the first parameter, and is understood by every engine; values are whole
 //! numbers, texts and octets. An operation runs in a task of its own, so a caller who gives up loses an answer, never a
 //! connection.
-#![expect(clippy::disallowed_types, reason = "the room that knows SQL")]
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::migrate::MigrateError;
 
-/// What can go wrong with the metadata store.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// It is known to be down, so it was not asked.
-    #[error("the metadata store is not there")]
-    Down,
-    /// Its connection or its answer took longer than the limit.
-    #[error("the metadata store did not answer in time")]
-    Timeout,
-    /// Its schema was made by a newer version of this program.
-    #[error(
-        "the metadata store has schema {version}, this version of Pixgate knows {}; use a newer one",
-        super::schema::VERSION
-    )]
-    NewerSchema {
-        /// A version that is applied there and not known here.
-        version: i64,
-    },
-    /// Its schema cannot be brought up to date.
-    #[error("the metadata store's schema: {0}")]
-    Schema(#[source] MigrateError),
-    /// What it said.
-    #[error("the metadata store: {0}")]
-    Sql(#[from] sqlx::Error),
-    /// What it holds is not what was written.
-    #[error("the metadata store holds a row that cannot be read")]
-    Damaged,
-    /// A cursor that is not from a page of the same list.
-    #[error("the cursor is not one of this list")]
-    Cursor,
-}
-
-impl Error {
-    /// Whether the same may go well later, with nothing changed.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Down | Self::Timeout => true,
-            Self::Schema(_) | Self::NewerSchema { .. } | Self::Damaged | Self::Cursor => false,
-            Self::Sql(error) => match error {
-                sqlx::Error::Io(_)
-                | sqlx::Error::Tls(_)
-                | sqlx::Error::Protocol(_)
-                | sqlx::Error::PoolTimedOut
-                | sqlx::Error::PoolClosed
-                | sqlx::Error::WorkerCrashed
-                | sqlx::Error::BeginFailed => true,
-                sqlx::Error::Database(error) => error.code().is_some_and(|code| transient(&code)),
-                _ => false,
-            },
-        }
-    }
-}
-
-/// By SQLSTATE, which has five characters, or SQLite's (extended) result code, a number of fewer.
-fn transient(code: &str) -> bool {
-    if code.len() == 5 {
-        // Connection, resources, operator's intervention (a statement's timeout too); serialisation, deadlock, a lock that
-        // is not to be had, read only while another server takes over.
-        ["08", "53", "57"].iter().any(|class| code.starts_with(class))
-            || ["40001", "40P01", "55P03", "25006"].contains(&code)
-    } else {
-        // BUSY, LOCKED, IOERR, FULL, CANTOPEN, PROTOCOL.
-        code.parse::<u32>().is_ok_and(|code| matches!(code & 0xFF, 5 | 6 | 10 | 13 | 14 | 15))
-    }
-}
+pub(super) use super::error::Error;
 
 /// A parameter; absent ones have a type too, which PostgreSQL wants to know.
 #[derive(Clone, Debug)]
@@ -173,6 +107,24 @@ pub(super) struct Question {
 impl Question {
     pub(super) fn new(sql: impl Into<Arc<str>>, values: impl Into<Arc<[Value]>>, columns: &'static str) -> Self {
         Self { sql: sql.into(), values: values.into(), columns }
+    }
+
+    /// With its values in its text, as somebody would type it; octets open with `bytes`, as an engine has it.
+    pub(super) fn plain(&self, bytes: &str) -> String {
+        let mut sql = self.sql.to_string();
+        // The last first: `$1` begins `$10`.
+        for (at, value) in self.values.iter().enumerate().rev() {
+            let text = match value {
+                Value::Int(Some(number)) => number.to_string(),
+                Value::Text(Some(text)) => format!("'{}'", text.replace('\'', "''")),
+                Value::Bytes(Some(octets)) => {
+                    format!("{bytes}{}'", octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>())
+                }
+                Value::Int(None) | Value::Text(None) | Value::Bytes(None) => "NULL".into(),
+            };
+            sql = sql.replace(&format!("${}", at + 1), &text);
+        }
+        sql
     }
 }
 
@@ -326,23 +278,13 @@ pub(super) use over;
 
 #[cfg(test)]
 mod tests {
-    use super::{Connections, transient};
+    use super::Connections;
 
     #[test]
     fn a_pool_in_the_middle_of_a_change_is_counted_without_overflow() {
         assert_eq!(Connections::of(5, 2), Connections { idle: 2, used: 3 });
         for idle in [6, usize::MAX] {
             assert_eq!(Connections::of(5, idle), Connections { idle: 0, used: 5 });
-        }
-    }
-
-    #[test]
-    fn what_may_pass_by_itself_is_told_from_what_will_not() {
-        for code in ["5", "517", "6", "13", "14", "08006", "53300", "57P01", "57014", "40P01", "40001", "25006"] {
-            assert!(transient(code), "{code}");
-        }
-        for code in ["1", "19", "2067", "42P01", "23505", "22021", "28P01", "3D000"] {
-            assert!(!transient(code), "{code}");
         }
     }
 }

@@ -8,8 +8,10 @@ mod answers;
 mod asking;
 mod database;
 mod engine;
+mod error;
 mod placeholder;
 mod postgres;
+mod purging;
 mod recorder;
 mod retention;
 mod rows;
@@ -25,13 +27,16 @@ use tokio::runtime::Handle;
 
 pub use self::address::Address;
 pub use self::answers::{
-    Cursor, Exceeding, FormatStats, Sort, SourcePage, SourceQuery, SourceSummary, Stats, Unused, VariantSummary,
-    WidthStats,
+    AvifAgainstWebp, Cursor, Exceeding, FormatStats, Sort, SourcePage, SourceQuery, SourceSummary, Stats, Unused,
+    VariantSummary, WidthStats,
 };
 use self::database::Database;
-pub use self::engine::{Connections, Error};
+pub use self::engine::Connections;
+pub use self::error::Error;
 pub use self::recorder::{Known, Recorder};
-pub use self::rows::{Answered, Asked, Batch, Hits, NewSource, NewVariant, Purge, Scope, Stamp, VariantMeta};
+pub use self::rows::{
+    Answered, Asked, Batch, Hits, Keys, NewSource, NewVariant, Purge, Scope, Seen, Stamp, VariantMeta,
+};
 pub use self::schema::VERSION as SCHEMA_VERSION;
 use crate::record::{SourceKey, SourceRecord};
 use crate::telemetry::Metrics;
@@ -41,7 +46,7 @@ use crate::telemetry::Metrics;
 pub struct Settings {
     /// Where it is; without one nothing is kept.
     pub address: Option<Address>,
-    /// Connections at most, of this process.
+    /// Connections at most, of this process; SQLite has two at least, one of which writes.
     pub max_connections: u32,
     /// Until there is a connection; beyond it the operation fails.
     pub acquire_timeout: Duration,
@@ -67,6 +72,13 @@ impl Default for Settings {
             retention: Duration::from_secs(90 * 24 * 60 * 60),
         }
     }
+}
+
+/// The SQL of every kind of question that may be asked of a store with very many rows, with its values in it, and the
+/// index that it must walk along, if it is one: for tests that look at plans. Octets open with `bytes`, `X'` or `'\x`.
+#[doc(hidden)]
+pub fn questions(bytes: &str) -> Vec<(String, Option<&'static str>)> {
+    asking::kinds().into_iter().map(|(question, index)| (question.plain(bytes), index)).collect()
 }
 
 /// A place where metadata are kept. Object-safe; made by [`open`].
@@ -110,6 +122,13 @@ pub trait MetadataStore: Send + Sync {
     /// # Errors
     /// When the store does not answer in time.
     fn expire(&self, before: SystemTime, limit: u32) -> BoxFuture<'_, Result<u64, Error>>;
+
+    /// Where the part of all sources ends that begins after `after` and can be purged together; nothing when it is the last
+    /// one, or when `scope` names so few that they are one part.
+    ///
+    /// # Errors
+    /// When the store does not answer in time.
+    fn part(&self, scope: Scope, after: Option<SourceKey>) -> BoxFuture<'_, Result<Option<SourceKey>, Error>>;
 
     /// Connections that are open now.
     fn connections(&self) -> Connections;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
-use sqlx::Executor as _;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, Postgres};
+use sqlx::{AssertSqlSafe, Executor as _};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -30,6 +30,8 @@ over!(Postgres, PgArguments, "BEGIN");
 /// See the module's text.
 pub(super) struct PostgresServer {
     pool: PgPool,
+    /// What every connection is told first.
+    session: Arc<str>,
     metrics: Arc<Metrics>,
     runtime: Handle,
 }
@@ -37,39 +39,46 @@ pub(super) struct PostgresServer {
 impl PostgresServer {
     /// Connects to nothing yet.
     pub(super) fn new(options: &PgConnectOptions, settings: &Settings, metrics: Arc<Metrics>, runtime: Handle) -> Self {
-        let limit = settings.statement_timeout.as_millis().max(1).to_string();
+        let limit = settings.statement_timeout.as_millis().max(1);
         let options = options
             .clone()
             .application_name("pixgate")
             .statement_cache_capacity(PREPARED)
+            // No column needs it, and a pooler in front refuses parameters of a start that it does not know.
+            .extra_float_digits(None);
+        // For the same reason these are set once there is a connection.
+        let session: Arc<str> = format!(
             // A replica that vanishes within a transaction would hold the gate for everybody.
-            .options([
-                ("statement_timeout", limit.as_str()),
-                ("idle_in_transaction_session_timeout", limit.as_str()),
-                ("tcp_keepalives_idle", "30"),
-                ("tcp_keepalives_interval", "10"),
-            ]);
+            "SET statement_timeout = {limit}; SET idle_in_transaction_session_timeout = {limit}; \
+             SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10"
+        )
+        .into();
+        let first = Arc::clone(&session);
         let _entered = runtime.enter();
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(settings.acquire_timeout)
             .idle_timeout(settings.idle_timeout)
             .test_before_acquire(true)
+            .after_connect(move |connection, _| {
+                let session = AssertSqlSafe(first.to_string());
+                Box::pin(async move { connection.execute(session).await.map(drop) })
+            })
             .connect_lazy_with(options);
-        Self { pool, metrics, runtime }
+        Self { pool, session, metrics, runtime }
     }
 }
 
 impl Engine for PostgresServer {
     fn migrate(&self) -> BoxFuture<'static, Result<(), Error>> {
-        let (pool, metrics) = (self.pool.clone(), Arc::clone(&self.metrics));
+        let (pool, metrics, session) = (self.pool.clone(), Arc::clone(&self.metrics), Arc::clone(&self.session));
         let work = async move {
             let mut connection = acquire(&pool, pool.options().get_acquire_timeout(), &metrics).await?;
             let work = async {
                 connection.execute("SET statement_timeout = 0").await?;
                 // Locks by an advisory lock of the session.
                 schema::POSTGRES.run_direct(None, &mut *connection, false).await.map_err(schema::refused)?;
-                connection.execute("RESET statement_timeout").await?;
+                connection.execute(AssertSqlSafe(session.to_string())).await?;
                 Ok(())
             };
             let outcome: Result<(), Error> = timeout(MIGRATION, work).await.unwrap_or(Err(Error::Timeout));

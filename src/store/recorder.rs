@@ -7,31 +7,26 @@
 
 mod counts;
 mod queue;
+mod writer;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use self::counts::Counts;
 use self::queue::Queue;
-use super::answers::before;
-use super::rows::{Answered, Batch, NewSource, NewVariant, Purge, Scope, Stamp, VariantMeta};
+use self::writer::Writer;
+use super::rows::{Answered, Batch, NewSource, NewVariant, Purge, Scope, VariantMeta};
 use super::{MetadataStore, Settings};
 use crate::record::{SourceKey, SourceRecord};
 use crate::telemetry::Metrics;
 use crate::variant::VariantKey;
 
-/// Pauses between attempts to write the same batch.
-const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
-/// How often retention is seen to.
-const RETENTION: Duration = Duration::from_secs(3_600);
-/// Sources removed in one transaction, and the pause after it.
-const REMOVED: (u32, Duration) = (200, Duration::from_millis(50));
 /// How long an answer waits for its record to be written; a store that takes longer is late.
 const LATE: Duration = Duration::from_millis(50);
 
@@ -52,6 +47,10 @@ struct Shared {
     wake: Notify,
     /// Set when no more is to come.
     stopping: AtomicBool,
+    /// Rows that were taken out of the two and whose fate is not known.
+    taken: AtomicU64,
+    /// Nothing was written for seconds, though the store is there.
+    stuck: AtomicBool,
     /// The newest put whose fate is known.
     settled: watch::Sender<u64>,
     /// Somebody waited for the store in vain, and it has written nothing in time since.
@@ -84,12 +83,14 @@ impl Recorder {
             queue: Mutex::default(),
             wake: Notify::new(),
             stopping: AtomicBool::new(false),
+            taken: AtomicU64::new(0),
+            stuck: AtomicBool::new(false),
             settled: watch::Sender::new(0),
             late: AtomicBool::new(false),
             flush_interval: settings.flush_interval,
             retention: settings.retention,
         });
-        let task = Writer { shared: Arc::clone(&shared), writer: fastrand::u64(..), batch: 0, complained: false }.run();
+        let task = Writer::new(Arc::clone(&shared)).run();
         Self { shared, task: Mutex::new(Some(runtime.spawn(task))) }
     }
 
@@ -98,9 +99,19 @@ impl Recorder {
         self.shared.counts.hit(source, variant, answered, now).unwrap_or_else(|| self.dropped(1, Known::Yes))
     }
 
+    /// Counts a request for what may not be kept: only that there was one.
+    pub fn answered(&self, answered: Answered) {
+        self.shared.counts.answered(answered);
+    }
+
     /// Counts a request for a width of a source that is `has` pixels wide.
     pub fn asked_width(&self, source: &SourceKey, width: u32, has: u32) {
         self.shared.counts.asked(source, width, width > has).unwrap_or_else(|| self.dropped(1, ()));
+    }
+
+    /// Notes that a source was asked about otherwise than by a picture.
+    pub fn seen(&self, source: &SourceKey, now: SystemTime) {
+        self.shared.counts.seen(source, now).unwrap_or_else(|| self.dropped(1, ()));
     }
 
     /// Puts a record.
@@ -111,8 +122,11 @@ impl Recorder {
 
     /// Puts a variant.
     pub fn variant(&self, source: SourceKey, key: VariantKey, meta: VariantMeta) {
-        self.shared.counts.described(&source, &key);
-        self.put(|queue| queue.variant(NewVariant { source, key, meta }));
+        // First: what is put may be given up at once, and that has the last word.
+        self.shared.counts.described(&source, &key, true);
+        if !self.put(|queue| queue.variant(NewVariant { source, key, meta })) {
+            self.shared.counts.described(&source, &key, false);
+        }
     }
 
     /// Puts that a source was purged.
@@ -125,12 +139,19 @@ impl Recorder {
         self.put(|queue| queue.purge(purge));
     }
 
-    fn put(&self, put: impl FnOnce(&mut Queue) -> bool) {
+    /// False when there was no room.
+    fn put(&self, put: impl FnOnce(&mut Queue) -> bool) -> bool {
         let kept = put(&mut self.shared.queue());
         if !kept {
             self.dropped(1, ());
         }
         self.shared.wake.notify_one();
+        kept
+    }
+
+    /// Whether what is written arrives, as far as is known: false when a store that is there took nothing for seconds.
+    pub fn arrives(&self) -> bool {
+        !self.shared.stuck.load(Ordering::Relaxed)
     }
 
     fn dropped<T>(&self, rows: u64, answer: T) -> T {
@@ -168,123 +189,15 @@ impl Recorder {
         }
         task.abort();
         let (records, counts) = (self.shared.queue().take().0, self.shared.counts.take());
-        let left: usize = records.iter().chain(&counts).map(Batch::rows).sum();
+        let waiting: usize = records.iter().chain(&counts).map(Batch::rows).sum();
+        let left = waiting as u64 + self.shared.taken.load(Ordering::Acquire);
         tracing::warn!(rows = left, "the metadata store did not take everything before the end");
-        self.dropped(left as u64, false)
+        self.dropped(left, false)
     }
 }
 
 impl Shared {
     fn queue(&self) -> std::sync::MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The task that writes.
-struct Writer {
-    shared: Arc<Shared>,
-    writer: u64,
-    batch: u64,
-    complained: bool,
-}
-
-impl Writer {
-    async fn run(mut self) {
-        let mut next_flush = Instant::now() + self.shared.flush_interval;
-        let mut next_retention = next_flush;
-        loop {
-            tokio::select! {
-                () = self.shared.wake.notified() => {}
-                () = sleep_until(next_flush) => {}
-            }
-            // Read first: what was put before it was set is then taken.
-            let stopping = self.shared.stopping.load(Ordering::Acquire);
-            self.write_records().await;
-            if stopping || Instant::now() >= next_flush {
-                let mut counts = self.shared.counts.take().into_iter();
-                for batch in counts.by_ref() {
-                    self.send(batch).await;
-                    // A long row of counts does not hold records up.
-                    self.write_records().await;
-                }
-                next_flush = Instant::now() + self.shared.flush_interval;
-            }
-            if stopping {
-                return;
-            }
-            if Instant::now() >= next_retention && !self.shared.retention.is_zero() {
-                self.retain().await;
-                next_retention = Instant::now() + RETENTION;
-            }
-        }
-    }
-
-    async fn write_records(&mut self) {
-        let (batches, ticket) = self.shared.queue().take();
-        let (began, any) = (Instant::now(), !batches.is_empty());
-        for batch in batches {
-            self.send(batch).await;
-        }
-        self.shared.settled.send_replace(ticket);
-        if any && began.elapsed() < LATE {
-            self.shared.late.store(false, Ordering::Relaxed);
-        }
-    }
-
-    /// Writes a batch, as often as it takes; while the store is away, what comes meanwhile gathers behind it.
-    async fn send(&mut self, batch: Batch) {
-        self.batch += 1;
-        let stamp = Stamp { writer: self.writer, batch: self.batch, at: SystemTime::now() };
-        let (rows, batch) = (batch.rows() as u64, Arc::new(batch));
-        let mut pause = PAUSES[0];
-        loop {
-            match self.shared.store.write(Arc::clone(&batch), stamp).await {
-                Ok(()) => {
-                    self.shared.metrics.count_metadata_rows("ok", rows);
-                    self.complained = false;
-                    return;
-                }
-                Err(error) if error.is_transient() => {
-                    self.shared.metrics.count_metadata_rows("retried", rows);
-                    sleep(pause.mul_f64(1.0 + fastrand::f64() / 2.0)).await;
-                    pause = (pause * 2).min(PAUSES[1]);
-                }
-                Err(error) => {
-                    self.shared.metrics.count_metadata_rows("dropped", rows);
-                    if !std::mem::replace(&mut self.complained, true) {
-                        tracing::warn!(%error, rows, "the metadata store refuses what is written");
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Forgets what was not seen for long, a little at a time.
-    async fn retain(&mut self) {
-        let limit = before(SystemTime::now(), self.shared.retention);
-        let mut removed = 0;
-        loop {
-            match self.shared.store.expire(limit, REMOVED.0).await {
-                Ok(count) => {
-                    removed += count;
-                    if count < REMOVED.0.into() {
-                        break;
-                    }
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "retention goes on in an hour");
-                    break;
-                }
-            }
-            sleep(REMOVED.1).await;
-            if self.shared.stopping.load(Ordering::Acquire) {
-                break;
-            }
-            self.write_records().await;
-        }
-        if removed > 0 {
-            tracing::info!(sources = removed, "sources that were not seen for long are forgotten");
-        }
     }
 }

@@ -19,8 +19,8 @@ pub(super) fn expiry(before: SystemTime, limit: u32) -> Vec<Statement> {
         "INSERT INTO formats (format, variants, bytes, renders, render_us, render_pixels, requests, hits, served_bytes, \
          saved_bytes, unused, unused_bytes) \
          SELECT format, -count(*), CAST(-sum(bytes) AS BIGINT), 0, 0, 0, 0, 0, 0, 0, \
-         CAST(-sum(CASE WHEN hits = 0 THEN 1 ELSE 0 END) AS BIGINT), \
-         CAST(-sum(CASE WHEN hits = 0 THEN bytes ELSE 0 END) AS BIGINT) \
+         CAST(-sum(CASE WHEN requests <= 1 THEN 1 ELSE 0 END) AS BIGINT), \
+         CAST(-sum(CASE WHEN requests <= 1 THEN bytes ELSE 0 END) AS BIGINT) \
          FROM variants WHERE format IS NOT NULL AND source_key IN {GONE} GROUP BY format \
          ON CONFLICT (format) DO UPDATE SET variants = formats.variants + excluded.variants, \
          bytes = formats.bytes + excluded.bytes, unused = formats.unused + excluded.unused, \

@@ -147,11 +147,31 @@ pub struct Asked {
     pub exceeds: bool,
 }
 
+/// When a source was asked about otherwise than by a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The source.
+    pub source: SourceKey,
+    /// The last time, in milliseconds since 1970.
+    pub last_ms: u64,
+}
+
+/// A part of all sources, by their keys; without ends: all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// Greater than this.
+    pub after: Option<SourceKey>,
+    /// Not greater than this.
+    pub until: Option<SourceKey>,
+}
+
 /// What is written together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     /// Applied before the records: a record that is put after a purge is not in it.
     pub purges: Vec<Purge>,
+    /// The part of all sources that the purges are about.
+    pub keys: Keys,
     /// Records, one a source.
     pub sources: Vec<NewSource>,
     /// Variants, one a key.
@@ -160,6 +180,8 @@ pub struct Batch {
     pub hits: Vec<Hits>,
     /// Counts, one a source and width.
     pub asked: Vec<Asked>,
+    /// One a source.
+    pub seen: Vec<Seen>,
     /// Requests by the way they were answered, in the order of [`Answered::ALL`].
     pub answered: [u64; 6],
 }
@@ -167,12 +189,45 @@ pub struct Batch {
 impl Batch {
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.rows() == 0 && self.answered.iter().all(|count| *count == 0)
+        self.rows() == 0 && !self.answers()
+    }
+
+    fn answers(&self) -> bool {
+        self.answered.iter().any(|count| *count > 0)
     }
 
     /// Rows it has.
     pub fn rows(&self) -> usize {
-        self.purges.len() + self.sources.len() + self.variants.len() + self.hits.len() + self.asked.len()
+        let counts = self.hits.len() + self.asked.len() + self.seen.len();
+        self.purges.len() + self.sources.len() + self.variants.len() + counts
+    }
+
+    /// Two that are this one when they are applied after each other; nothing when there is but one row.
+    pub fn halves(mut self) -> Option<[Self; 2]> {
+        fn rest<T>(rows: &mut Vec<T>, room: &mut usize) -> Vec<T> {
+            let rest = rows.split_off(rows.len().min(*room));
+            *room -= rows.len();
+            rest
+        }
+        if self.answers() && self.rows() > 0 {
+            let answered = std::mem::take(&mut self.answered);
+            return Some([Self { answered, ..Self::default() }, self]);
+        }
+        let mut room = self.rows() / 2;
+        if room == 0 {
+            return None;
+        }
+        let second = Self {
+            purges: rest(&mut self.purges, &mut room),
+            sources: rest(&mut self.sources, &mut room),
+            variants: rest(&mut self.variants, &mut room),
+            hits: rest(&mut self.hits, &mut room),
+            asked: rest(&mut self.asked, &mut room),
+            seen: rest(&mut self.seen, &mut room),
+            keys: self.keys,
+            answered: [0; 6],
+        };
+        Some([self, second])
     }
 }
 

@@ -12,10 +12,11 @@ use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 use super::engine::Error;
 
 /// Every version from 1 on.
-const VERSIONS: [(&str, &str); 3] = [
+const VERSIONS: [(&str, &str); 4] = [
     ("records", include_str!("migrations/0001_records.sql")),
     ("questions", include_str!("migrations/0002_questions.sql")),
     ("quality", include_str!("migrations/0003_quality.sql")),
+    ("starts", include_str!("migrations/0004_starts.sql")),
 ];
 
 /// The newest version.

@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 use url::Url;
 
 use super::engine::{Statement, Value};
-use super::placeholder;
-use super::rows::{Answered, Asked, Batch, Hits, NewSource, NewVariant, Purge, Scope, Stamp};
+use super::rows::{Answered, Asked, Batch, Hits, NewSource, NewVariant, Seen, Stamp};
+use super::{placeholder, purging};
 use crate::variant::{Geometry, Output, Quality, Rgb};
 
 /// Rows of one statement, the largest number that fits first.
@@ -36,11 +36,12 @@ fn int(number: u64) -> Value {
 /// Everything of `batch`, to be written in one transaction.
 pub(super) fn statements(batch: &Batch, stamp: Stamp) -> Vec<Statement> {
     let mut all = opening(stamp);
-    all.extend(batch.purges.iter().map(purge));
+    all.extend(batch.purges.iter().map(|purge| purging::purge(purge, &batch.keys)));
     rows(&mut all, &batch.sources, SOURCE, &[SOURCE_SUMS, SOURCE_ROWS], source);
     rows(&mut all, &batch.variants, VARIANT, &[VARIANT_SUMS, VARIANT_ROWS], variant);
     rows(&mut all, &batch.hits, HIT, &[HIT_SUMS, HIT_SOURCES, HIT_ROWS], hit);
     rows(&mut all, &batch.asked, ASKED, &[ASKED_SUMS, ASKED_ROWS], asked);
+    rows(&mut all, &batch.seen, SEEN, &[SEEN_ROWS], seen);
     let answered: Vec<_> = Answered::ALL.into_iter().zip(batch.answered).filter(|(_, count)| *count > 0).collect();
     rows(&mut all, &answered, &["name", "value"], &[ANSWERED], |(way, count)| {
         vec![format!("answered.{}", way.as_str()).as_str().into(), int(*count)]
@@ -200,18 +201,27 @@ const VARIANT: &[&str] = &[
     "created_at",
 ];
 
+/// What was counted of a variant before it was described is added with its description.
 const VARIANT_SUMS: &str = "INSERT INTO formats (format, variants, bytes, renders, render_us, render_pixels, requests, hits, \
     served_bytes, saved_bytes, unused, unused_bytes) \
     SELECT d.format, CAST(sum(CASE WHEN v.format IS NULL THEN 1 ELSE 0 END) AS BIGINT), \
     CAST(sum(d.bytes - coalesce(v.bytes, 0)) AS BIGINT), count(d.render_us), CAST(coalesce(sum(d.render_us), 0) AS BIGINT), \
-    CAST(sum(CASE WHEN d.render_us IS NULL THEN 0 ELSE d.width * d.height END) AS BIGINT), 0, 0, 0, 0, \
-    CAST(sum(CASE WHEN v.format IS NULL AND coalesce(v.hits, 0) = 0 THEN 1 ELSE 0 END) AS BIGINT), \
-    CAST(sum(CASE WHEN coalesce(v.hits, 0) = 0 THEN d.bytes - coalesce(v.bytes, 0) ELSE 0 END) AS BIGINT) \
+    CAST(sum(CASE WHEN d.render_us IS NULL THEN 0 ELSE d.width * d.height END) AS BIGINT), \
+    CAST(sum(CASE WHEN v.format IS NULL THEN coalesce(v.requests, 0) ELSE 0 END) AS BIGINT), \
+    CAST(sum(CASE WHEN v.format IS NULL THEN coalesce(v.hits, 0) ELSE 0 END) AS BIGINT), \
+    CAST(sum(CASE WHEN v.format IS NULL THEN coalesce(v.requests, 0) * d.bytes ELSE 0 END) AS BIGINT), \
+    CAST(sum(CASE WHEN v.format IS NULL AND s.bytes > d.bytes THEN coalesce(v.requests, 0) * (s.bytes - d.bytes) ELSE 0 END) \
+    AS BIGINT), \
+    CAST(sum(CASE WHEN v.format IS NULL AND coalesce(v.requests, 0) <= 1 THEN 1 ELSE 0 END) AS BIGINT), \
+    CAST(sum(CASE WHEN coalesce(v.requests, 0) <= 1 THEN d.bytes - coalesce(v.bytes, 0) ELSE 0 END) AS BIGINT) \
     FROM d LEFT JOIN variants v ON v.source_key = d.source_key AND v.variant_key = d.variant_key \
+    LEFT JOIN sources s ON s.source_key = d.source_key \
     WHERE true GROUP BY d.format \
     ON CONFLICT (format) DO UPDATE SET variants = formats.variants + excluded.variants, \
     bytes = formats.bytes + excluded.bytes, renders = formats.renders + excluded.renders, \
     render_us = formats.render_us + excluded.render_us, render_pixels = formats.render_pixels + excluded.render_pixels, \
+    requests = formats.requests + excluded.requests, hits = formats.hits + excluded.hits, \
+    served_bytes = formats.served_bytes + excluded.served_bytes, saved_bytes = formats.saved_bytes + excluded.saved_bytes, \
     unused = formats.unused + excluded.unused, unused_bytes = formats.unused_bytes + excluded.unused_bytes";
 
 const VARIANT_ROWS: &str = "INSERT INTO variants (source_key, variant_key, content, output, format, geometry, width, height, \
@@ -261,8 +271,8 @@ const HIT_SUMS: &str = "INSERT INTO formats (format, variants, bytes, renders, r
     SELECT v.format, 0, 0, 0, 0, 0, CAST(sum(d.requests) AS BIGINT), CAST(sum(d.hits) AS BIGINT), \
     CAST(sum(d.requests * v.bytes) AS BIGINT), \
     CAST(sum(d.requests * CASE WHEN s.bytes > v.bytes THEN s.bytes - v.bytes ELSE 0 END) AS BIGINT), \
-    CAST(-sum(CASE WHEN v.hits = 0 AND d.hits > 0 THEN 1 ELSE 0 END) AS BIGINT), \
-    CAST(-sum(CASE WHEN v.hits = 0 AND d.hits > 0 THEN v.bytes ELSE 0 END) AS BIGINT) \
+    CAST(-sum(CASE WHEN v.requests <= 1 AND v.requests + d.requests > 1 THEN 1 ELSE 0 END) AS BIGINT), \
+    CAST(-sum(CASE WHEN v.requests <= 1 AND v.requests + d.requests > 1 THEN v.bytes ELSE 0 END) AS BIGINT) \
     FROM d JOIN variants v ON v.source_key = d.source_key AND v.variant_key = d.variant_key \
     LEFT JOIN sources s ON s.source_key = d.source_key \
     WHERE v.format IS NOT NULL GROUP BY v.format \
@@ -305,46 +315,15 @@ fn asked(asked: &Asked) -> Vec<Value> {
     vec![source.as_bytes().into(), int((*width).into()), int(*requests), i64::from(*exceeds).into()]
 }
 
+const SEEN: &[&str] = &["source_key", "last_ms"];
+
+const SEEN_ROWS: &str = "INSERT INTO sources (source_key, first_seen, last_seen) \
+    SELECT source_key, last_ms, last_ms FROM d WHERE true ON CONFLICT (source_key) DO UPDATE SET \
+    last_seen = CASE WHEN excluded.last_seen > sources.last_seen THEN excluded.last_seen ELSE sources.last_seen END";
+
+fn seen(seen: &Seen) -> Vec<Value> {
+    vec![seen.source.as_bytes().into(), int(seen.last_ms)]
+}
+
 const ANSWERED: &str = "INSERT INTO totals (name, value) SELECT name, value FROM d WHERE true \
     ON CONFLICT (name) DO UPDATE SET value = totals.value + excluded.value";
-
-/// A soft purge ends freshness; any other takes what the record says of the content, and keeps what was counted.
-fn purge(purge: &Purge) -> Statement {
-    let change = if purge.soft {
-        "ttl_ns = 0, early_ns = 0"
-    } else {
-        "purged_at = $1, content = NULL, etag = NULL, last_modified = NULL, placeholder = NULL"
-    };
-    let mut values = vec![millis(purge.at).into()];
-    let which = match &purge.scope {
-        Scope::All => "true",
-        Scope::Host(host) => {
-            values.push(host.as_str().into());
-            "host = $2"
-        }
-        Scope::Source(key) => {
-            values.push(key.as_bytes().into());
-            "source_key = $2"
-        }
-        Scope::Prefix(prefix) => {
-            values.push(prefix.as_str().into());
-            values.push(after(prefix).as_str().into());
-            "url >= $2 AND url < $3"
-        }
-    };
-    // What was checked after the purge is not what it was meant for.
-    Statement::new(
-        format!(
-            "UPDATE sources SET {change}, purges = purges + 1 WHERE (checked_at IS NULL OR checked_at <= $1) AND {which}"
-        ),
-        values,
-    )
-}
-
-/// The least text that is greater than every text that begins with `prefix`, by octets.
-pub(super) fn after(prefix: &str) -> String {
-    // No octet of UTF-8 is this large.
-    let mut text = prefix.to_owned();
-    text.push(char::MAX);
-    text
-}

@@ -9,6 +9,8 @@ use crate::harness::app::{Setup, image, next};
 use crate::harness::client::enc;
 use crate::harness::origin::Origin;
 use crate::harness::pictures::png;
+use crate::metadata::up;
+use crate::purge::purge;
 
 #[tokio::test]
 async fn health_and_readiness() {
@@ -27,11 +29,13 @@ async fn health_and_readiness() {
 async fn metrics_are_on_the_admin_listener_alone() {
     let origin = Origin::with("/a.png", png(100, 50), "image/png").await;
     let app = Setup::new().start().await;
+    up(&app).await;
     for _ in 0..2 {
         app.get(&image(&origin.url("/a.png"), "w=64&f=webp")).await.look();
     }
     app.get(&next(&origin.url("/a.png"), 64, 75)).await.look();
     app.get(&image(&origin.url("/a.png"), "w=7")).await;
+    assert_eq!(purge(&app, r#"{"host":"elsewhere.example"}"#).await.status, 200);
     let page = app.admin("/metrics", &[]).await;
     assert_eq!(page.status, 200);
     let mime = page.must("content-type");
@@ -49,6 +53,14 @@ async fn metrics_are_on_the_admin_listener_alone() {
         "pixgate_queue_depth",
         "pixgate_decode_bytes",
         "pixgate_shed_total",
+        "pixgate_metadata_up",
+        "pixgate_metadata_pool_connections",
+        "pixgate_metadata_acquire_seconds",
+        "pixgate_metadata_seconds",
+        "pixgate_metadata_writes_total",
+        "pixgate_redis_up",
+        "pixgate_bytes_saved_total",
+        "pixgate_purges_total",
     ] {
         let described = name.trim_end_matches("_total");
         assert!(text.contains(&format!("# TYPE {described}")), "{name} is not described");

@@ -11,6 +11,7 @@
 mod admin;
 mod caching;
 mod corpus;
+mod counts;
 mod decoding;
 mod fetching;
 mod fixtures;
@@ -26,6 +27,7 @@ mod next_validation;
 mod origin_tests;
 mod parameters;
 mod placeholder;
+mod placeholders;
 mod privacy;
 mod purge;
 mod quality;

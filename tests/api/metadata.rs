@@ -50,6 +50,28 @@ async fn a_restart_without_redis_keeps_placeholders_and_fetches_pictures_again()
 }
 
 #[tokio::test]
+async fn validators_come_back_from_the_store_and_spare_the_body() {
+    let dir = TempDir::new();
+    let origin = Origin::start().await;
+    origin.set("/a.jpg", Reply::new(jpeg(300, 200), "image/jpeg").header("etag", "\"v1\""));
+    let target = format!("/placeholder?url={}", enc(&origin.url("/a.jpg")));
+    let short = || over(&dir).text("images.minimum_cache_ttl", "1s").text("cache.stale_while_revalidate", "0s");
+    let app = short().start().await;
+    up(&app).await;
+    let first = app.get(&target).await;
+    stop(app).await;
+    // Past its lifetime, by the clock of a new process.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let app = short().start().await;
+    up(&app).await;
+    let again = app.get(&target).await;
+    assert_eq!((again.status, &again.body), (200, &first.body));
+    let received = origin.received("/a.jpg");
+    assert_eq!(received.len(), 2, "asked for again");
+    assert_eq!((received[1].header("if-none-match"), received[1].unchanged), (Some("\"v1\""), true));
+}
+
+#[tokio::test]
 async fn what_was_purged_does_not_come_back_by_a_restart() {
     let dir = TempDir::new();
     let origin = Origin::start().await;
@@ -124,6 +146,8 @@ async fn what_clients_asked_for_is_what_is_told() {
         "/sources?cursor=x",
         "/sources?limit=1&limit=2",
         "/sources?more=1",
+        "/sources?prefix=%00",
+        "/sources?prefix=https://a%00b",
         "/stats?x=1",
     ] {
         app.admin(target, &[]).await.problem(400, "parameter_invalid");

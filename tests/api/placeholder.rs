@@ -223,49 +223,23 @@ async fn the_first_decode_pays_for_it() {
     assert_eq!(origin.hits("/a.jpg"), 1);
 }
 
-async fn post(app: &crate::harness::app::App, document: &str) -> crate::harness::client::Response {
-    let headers = [("content-type", "application/json")];
-    crate::harness::client::request(app.public, "POST", "/placeholders", &headers, document.as_bytes())
-        .await
-        .expect("an answer")
-}
-
 #[tokio::test]
-async fn a_list_is_answered_in_its_order_each_with_its_placeholder_or_its_error() {
-    let origin = Origin::with("/a.jpg", jpeg(300, 200), "image/jpeg").await;
-    origin.set("/b.png", Reply::new(png(80, 160), "image/png"));
-    origin.set("/none.jpg", Reply::status(404));
+async fn a_moving_picture_is_stood_in_for_by_its_first_frame() {
+    let origin = Origin::start().await;
+    // From black to light grey.
+    origin.set("/a.gif", Reply::new(pictures::animated_gif(60, 30, 8), "image/gif"));
+    origin.set("/a.webp", Reply::new(pictures::animated_webp(60, 30, 8), "image/webp"));
     let app = Setup::new().start().await;
-    let [a, b, none] = ["/a.jpg", "/b.png", "/none.jpg"].map(|path| origin.url(path));
-    let urls = [a.as_str(), "https://elsewhere.example/x.jpg", &none, &b, "no url", &a];
-    let answer = post(&app, &serde_json::json!({ "urls": urls }).to_string()).await;
-    assert_eq!((answer.status, answer.must("content-type")), (200, "application/json"));
-    assert_eq!((answer.must("cache-control"), answer.must("access-control-allow-origin")), ("no-store", "*"));
-    let list = answer.json();
-    let list = list.as_array().expect("a list");
-    for (at, url, width) in [(0, &a, 300), (3, &b, 80), (5, &a, 300)] {
-        let single = app.get(&format!("/placeholder?url={}", crate::harness::client::enc(url))).await;
-        assert_eq!((&list[at], &list[at]["width"]), (&single.json(), &width.into()));
-    }
-    for (at, status, code) in [(1, 403, "source_not_allowed"), (2, 404, "origin_status"), (4, 400, "url_invalid")] {
+    for path in ["/a.gif", "/a.webp"] {
+        let document = placeholder(&app, &origin.url(path), "").await.json();
+        assert_eq!((&document["width"], &document["height"]), (&60.into(), &30.into()), "{document}");
         assert_eq!(
-            (&list[at]["src"], &list[at]["status"], &list[at]["code"]),
-            (&urls[at].into(), &status.into(), &code.into())
+            (&document["dominantColor"], &document["hasAlpha"]),
+            (&"#000000".into(), &false.into()),
+            "{path}: {document}"
         );
+        let small = decoded(&data_url(document["blurDataURL"].as_str().expect("a URL")));
+        assert_colour(&small, (4, 2), [0, 0, 0], 3);
+        assert_eq!(blurhash_average(document["blurhash"].as_str().expect("a hash")), [0, 0, 0]);
     }
-    assert_eq!((list.len(), origin.hits("/a.jpg"), origin.hits("/b.png")), (6, 1, 1));
-
-    for document in
-        ["", "[]", "{}", r#"{"urls":[]}"#, r#"{"urls":"x"}"#, r#"{"urls":[1]}"#, r#"{"urls":["x"],"more":1}"#]
-    {
-        post(&app, document).await.problem(400, "urls_invalid");
-    }
-    post(&app, &serde_json::json!({ "urls": vec!["x"; 101] }).to_string()).await.problem(400, "urls_invalid");
-    assert_eq!(post(&app, &serde_json::json!({ "urls": vec!["x"; 100] }).to_string()).await.status, 200);
-    post(&app, &serde_json::json!({ "urls": ["x".repeat(1_100_000)] }).to_string())
-        .await
-        .problem(413, "document_too_large");
-    app.get("/placeholders").await.problem(405, "method_not_allowed");
-    let preflight = app.send("OPTIONS", "/placeholders", &[("access-control-request-method", "POST")]).await;
-    assert_eq!((preflight.status, preflight.must("access-control-allow-methods")), (204, "POST"));
 }

@@ -324,7 +324,11 @@ pub(crate) fn load(
         .collect()
 }
 
-pub(crate) async fn stop_load(load: Vec<tokio::task::JoinHandle<(u32, Vec<String>)>>, stop: &AtomicBool, what: &str) {
+pub(crate) async fn stop_load(
+    load: Vec<tokio::task::JoinHandle<(u32, Vec<String>)>>,
+    stop: &AtomicBool,
+    what: &str,
+) -> u32 {
     stop.store(true, Ordering::SeqCst);
     let mut answered = 0;
     for task in load {
@@ -333,6 +337,7 @@ pub(crate) async fn stop_load(load: Vec<tokio::task::JoinHandle<(u32, Vec<String
         answered += more;
     }
     assert!(answered > 100, "{what}: only {answered} answers");
+    answered
 }
 
 /// What goes wrong with a Redis, and what makes it well again.

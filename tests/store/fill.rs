@@ -16,8 +16,10 @@ INSERT INTO widths (source_key, width, requests, exceeds)
 SELECT {hash:n / 5}, 100 + n % 5 * 1000, 1 + (n * 7919) % 1000, CASE WHEN n % 5 = 4 THEN 1 ELSE 0 END FROM {numbers:widths};
 DELETE FROM totals; DELETE FROM formats; DELETE FROM asked;
 ";
-/// The sums over it, as the migration makes them.
+/// The sums over it, as the migrations make them.
 const SUMS: &str = include_str!("../../src/store/migrations/0002_questions.sql");
+/// What of them has another meaning since.
+const UNUSED: &str = include_str!("../../src/store/migrations/0004_starts.sql");
 
 fn rows(sources: u64, hash: &str, numbers: &str) -> String {
     let mut sql = FILL.to_owned();
@@ -28,7 +30,8 @@ fn rows(sources: u64, hash: &str, numbers: &str) -> String {
         sql = sql.replace(&format!("{{numbers:{name}}}"), &numbers.replace("{count}", &(count - 1).to_string()));
     }
     let sums = SUMS.split("INSERT INTO totals").nth(1).and_then(|text| text.split("CREATE INDEX").next());
-    format!("{sql} INSERT INTO totals{}", sums.expect("sums"))
+    let unused = UNUSED.split("UPDATE formats").nth(1).expect("sums");
+    format!("{sql} INSERT INTO totals{} UPDATE formats{unused}", sums.expect("sums"))
 }
 
 /// Thirty-two octets that begin with the number, spread over the index as hashes are.

@@ -9,8 +9,11 @@ mod faults;
 mod fill;
 mod harness;
 mod migrations;
+mod pool;
 mod recorder;
 mod scale;
+mod stubborn;
+mod sums;
 #[path = "../support/postgres.rs"]
 mod support;
 mod tls;

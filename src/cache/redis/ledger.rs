@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use redis::Script;
@@ -122,6 +122,8 @@ pub struct Appended {
     pub replicas: usize,
     /// Those of them that have done it within the wait.
     pub acknowledged: usize,
+    /// When the last of those had.
+    pub at: SystemTime,
 }
 
 impl Tier {
@@ -142,15 +144,19 @@ impl Tier {
             .await?;
         let replicas = listening.len();
         let mut missing: BTreeSet<u64> = listening.into_iter().collect();
+        let mut at = SystemTime::now();
         while !missing.is_empty() {
             match timeout_at(deadline, answers.recv()).await {
                 // Rules are done in their order, so whoever has done a later one has done this one.
-                Ok(Ok((done, replica))) if done >= epoch => missing.remove(&replica),
-                Ok(Ok(_) | Err(RecvError::Lagged(_))) => continue,
+                Ok(Ok((done, replica))) if done >= epoch => {
+                    missing.remove(&replica);
+                    at = SystemTime::now();
+                }
+                Ok(Ok(_) | Err(RecvError::Lagged(_))) => {}
                 Ok(Err(RecvError::Closed)) | Err(_) => break,
-            };
+            }
         }
-        Ok(Appended { epoch, replicas, acknowledged: replicas - missing.len() })
+        Ok(Appended { epoch, replicas, acknowledged: replicas - missing.len(), at })
     }
 
     /// The rules after `epoch`.

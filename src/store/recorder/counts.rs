@@ -1,4 +1,4 @@
-//! Counts of requests in memory, by variant and by asked width.
+//! Counts of requests in memory, by variant and by asked width, and when sources were seen without either.
 //!
 //! The law: counting is a lock of one shard of many, held for an addition; a key that is known costs no allocation; the
 //! number of keys is bounded, and those that were not asked for lately make room for others.
@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::super::rows::{Answered, Asked, Batch, Hits};
+use super::super::rows::{Answered, Asked, Batch, Hits, Seen};
 use super::Known;
 use crate::record::SourceKey;
 use crate::variant::VariantKey;
 
 /// A power of two.
 const SHARDS: usize = 64;
-/// Keys of each kind in one shard: 65,536 variants and as many widths in all.
+/// Keys of each kind in one shard: 65,536 variants, as many widths and as many sources in all.
 const KEYS: usize = 1_024;
 /// Flushes without a request after which a key makes room: one that comes again is described to the store again.
 const IDLE_FLUSHES: u8 = 60;
@@ -69,6 +69,15 @@ impl Hash for WidthOf {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct SourceOf(SourceKey);
+
+impl Hash for SourceOf {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u64(first(self.0.as_bytes()));
+    }
+}
+
 #[derive(Clone, Copy, Default)]
 struct Slot {
     requests: u64,
@@ -85,6 +94,7 @@ type Map<K> = HashMap<K, Slot, BuildHasherDefault<Prefix>>;
 struct Shard {
     variants: Map<VariantOf>,
     widths: Map<WidthOf>,
+    seen: Map<SourceOf>,
 }
 
 pub(super) struct Counts {
@@ -96,6 +106,11 @@ impl Default for Counts {
     fn default() -> Self {
         Self { shards: std::array::from_fn(|_| Mutex::default()), answered: Default::default() }
     }
+}
+
+fn millis(at: SystemTime) -> u64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The slot of a key, made if there is room; idle ones make room.
@@ -116,6 +131,11 @@ impl Counts {
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts the request alone.
+    pub(super) fn answered(&self, answered: Answered) {
+        self.answered[answered as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Nothing when there is no room for the variant; the request itself is counted in any case.
     pub(super) fn hit(
         &self,
@@ -124,22 +144,43 @@ impl Counts {
         answered: Answered,
         now: SystemTime,
     ) -> Option<Known> {
-        self.answered[answered as usize].fetch_add(1, Ordering::Relaxed);
-        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.answered(answered);
         let mut shard = self.shard(source, variant.as_bytes()[31]);
         let slot = slot(&mut shard.variants, VariantOf(*source, *variant))?;
         slot.requests += 1;
         slot.hits += u64::from(answered.is_hit());
-        slot.last_ms = slot.last_ms.max(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        slot.last_ms = slot.last_ms.max(millis(now));
         Some(if std::mem::replace(&mut slot.described, true) { Known::Yes } else { Known::No })
     }
 
-    /// Notes that the store is being told what this variant is.
-    pub(super) fn described(&self, source: &SourceKey, variant: &VariantKey) {
+    /// Notes whether the store is being told what this variant is.
+    pub(super) fn described(&self, source: &SourceKey, variant: &VariantKey, described: bool) {
         let mut shard = self.shard(source, variant.as_bytes()[31]);
         if let Some(slot) = slot(&mut shard.variants, VariantOf(*source, *variant)) {
-            slot.described = true;
+            slot.described = described;
         }
+    }
+
+    /// Notes that the store was not told what is in `batch`, so that it is said again when it is asked for again.
+    pub(super) fn given_up(&self, batch: &Batch) {
+        batch.variants.iter().for_each(|variant| self.described(&variant.source, &variant.key, false));
+        for lost in &batch.sources {
+            // Rare enough to look at all there is.
+            for shard in &self.shards {
+                let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+                let of_it = shard.variants.iter_mut().filter(|(VariantOf(source, _), _)| *source == lost.key);
+                of_it.for_each(|(_, slot)| slot.described = false);
+            }
+        }
+    }
+
+    /// Nothing when there is no room.
+    pub(super) fn seen(&self, source: &SourceKey, now: SystemTime) -> Option<()> {
+        let mut shard = self.shard(source, 0);
+        let slot = slot(&mut shard.seen, SourceOf(*source))?;
+        slot.requests += 1;
+        slot.last_ms = slot.last_ms.max(millis(now));
+        Some(())
     }
 
     /// Nothing when there is no room.
@@ -153,7 +194,7 @@ impl Counts {
 
     /// Takes what was counted since it was last taken, in batches; keys stay, but for those that are idle for long.
     pub(super) fn take(&self) -> Vec<Batch> {
-        let (mut hits, mut asked) = (Vec::new(), Vec::new());
+        let (mut hits, mut asked, mut seen) = (Vec::new(), Vec::new(), Vec::new());
         for shard in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             take(&mut shard.variants, |VariantOf(source, variant), slot| {
@@ -164,14 +205,17 @@ impl Counts {
                 let Slot { requests, exceeds, .. } = *slot;
                 asked.push(Asked { source: *source, width: *width, requests, exceeds });
             });
+            take(&mut shard.seen, |SourceOf(source), slot| seen.push(Seen { source: *source, last_ms: slot.last_ms }));
         }
         // Neighbours in the index are written together.
         hits.sort_unstable_by_key(|row| (*row.source.as_bytes(), *row.variant.as_bytes()));
         asked.sort_unstable_by_key(|row| (*row.source.as_bytes(), row.width));
+        seen.sort_unstable_by_key(|row| *row.source.as_bytes());
         let answered = std::array::from_fn(|way| self.answered[way].swap(0, Ordering::Relaxed));
         let mut batches = vec![Batch { answered, ..Batch::default() }];
         batches.extend(hits.chunks(BATCH).map(|rows| Batch { hits: rows.to_vec(), ..Batch::default() }));
         batches.extend(asked.chunks(BATCH).map(|rows| Batch { asked: rows.to_vec(), ..Batch::default() }));
+        batches.extend(seen.chunks(BATCH).map(|rows| Batch { seen: rows.to_vec(), ..Batch::default() }));
         batches.retain(|batch| !batch.is_empty());
         batches
     }
@@ -214,7 +258,7 @@ mod tests {
         assert_eq!(counts.hit(&source, &variant, Answered::Miss, now), Some(Known::No));
         assert_eq!(counts.hit(&source, &variant, Answered::Memory, now), Some(Known::Yes));
         let (other, made) = keys(2);
-        counts.described(&other, &made);
+        counts.described(&other, &made, true);
         assert_eq!(counts.hit(&other, &made, Answered::Miss, now), Some(Known::Yes));
         counts.asked(&source, 640, true).expect("room");
         let batches = counts.take();

@@ -85,9 +85,7 @@ impl Queue {
     pub(super) fn take(&mut self) -> (Vec<Batch>, u64) {
         let mut batches = Vec::new();
         let (soft, hard): (Vec<_>, Vec<_>) = std::mem::take(&mut self.purges).into_iter().partition(|purge| purge.soft);
-        if !hard.is_empty() {
-            batches.push(Batch { purges: hard, ..Batch::default() });
-        }
+        batches.extend(together(hard));
         let mut sources: Vec<_> = std::mem::take(&mut self.sources).into_values().collect();
         let mut variants: Vec<_> = std::mem::take(&mut self.variants).into_values().collect();
         while !sources.is_empty() || !variants.is_empty() {
@@ -96,11 +94,22 @@ impl Queue {
             let second = variants.split_off(variants.len().saturating_sub(room));
             batches.push(Batch { sources: first, variants: second, ..Batch::default() });
         }
-        if !soft.is_empty() {
-            batches.push(Batch { purges: soft, ..Batch::default() });
-        }
+        batches.extend(together(soft));
         (batches, self.ticket)
     }
+}
+
+/// Purges in their order, of one source each many in a batch, and any other alone: it may name very many.
+fn together(purges: Vec<Purge>) -> Vec<Batch> {
+    let mut batches: Vec<Batch> = Vec::new();
+    let is_one = |purge: &Purge| matches!(purge.scope, Scope::Source(_));
+    for purge in purges {
+        match batches.last_mut().filter(|batch| batch.purges.len() < BATCH && batch.purges.iter().all(is_one)) {
+            Some(batch) if is_one(&purge) => batch.purges.push(purge),
+            _ => batches.push(Batch { purges: vec![purge], ..Batch::default() }),
+        }
+    }
+    batches
 }
 
 fn is_of(url: &str, host: &str) -> bool {
