@@ -179,6 +179,7 @@ fn build_state(
         metrics: Arc::clone(&metrics),
         runtime: runtime.clone(),
     }));
+    maintenance::tidy::start(&optimizer, &runtime);
     maintenance::refine::start(&optimizer, waiting, config.refine.clone(), Arc::clone(&metrics), &runtime);
     Ok(State {
         optimizer,

@@ -5,6 +5,7 @@
 //! back.
 
 pub mod refine;
+pub mod tidy;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

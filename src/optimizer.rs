@@ -325,6 +325,11 @@ impl Optimizer {
         self.tiers.shared_is_up()
     }
 
+    /// Has the memory tier let go of what has expired; bytes of downloads that it still holds.
+    pub fn tidy(&self) -> u64 {
+        self.tiers.memory.held().2
+    }
+
     /// Brings the gauges of the tiers up to date; called when metrics are read.
     pub fn report(&self) {
         let (records, variants, sources) = self.tiers.memory.held();

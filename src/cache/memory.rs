@@ -18,7 +18,7 @@ const OVERHEAD: usize = 512;
 /// Budget for records: some tens of thousands of sources with their placeholders.
 const RECORD_BYTES: u64 = 32_000_000;
 /// How long source bytes wait for the next width of the same page.
-const SOURCE_BYTES_IDLE: Duration = Duration::from_secs(30);
+const SOURCE_BYTES_IDLE: Duration = Duration::from_secs(15);
 
 /// Downloaded bytes of a source with their hash.
 #[derive(Clone, Debug)]
