@@ -2,7 +2,6 @@
 //!
 //! `cargo bench --bench bench_stages -- [FILTER]`, for example `scale`. The pictures are the repository's fixtures, a
 //! photograph of 3.8 megapixels first. Reads only; how the stages add up under load is the matter of bench_compare.
-#![expect(clippy::disallowed_methods, reason = "a bench reads its pictures before anything is measured")]
 
 use std::path::Path;
 use std::sync::LazyLock;
