@@ -81,10 +81,10 @@ impl App {
         // their factories run only when they are started.
         let cell = Arc::new(OnceLock::new());
         let listen = config.http.listen;
-        let (public, public_address) = bind(listen, grace, &cell, |state| Box::new(http::public(state)))
+        let (public, public_address) = bind(listen, grace, &cell, true, |state| Box::new(http::public(state)))
             .with_context(|| format!("server.listen = {listen} cannot be bound"))?;
         let admin_listen = config.http.admin_listen;
-        let (admin, admin_address) = bind(admin_listen, grace, &cell, |state| Box::new(http::admin(state)))
+        let (admin, admin_address) = bind(admin_listen, grace, &cell, false, |state| Box::new(http::admin(state)))
             .with_context(|| format!("server.admin_listen = {admin_listen} cannot be bound"))?;
         let state = web::Data::new(build_state(&config, samples, public_address, runtime)?);
         let state = cell.get_or_init(|| state).clone();
@@ -187,6 +187,7 @@ fn build_state(
         store,
         recorder,
         policy,
+        tallies: http::Tallies::new(&metrics),
         metrics,
         settings: Arc::new(config.http.clone()),
         samples,
@@ -196,11 +197,12 @@ fn build_state(
     })
 }
 
-/// Binds `listen`; the server is started by calling what is returned.
+/// Binds `listen`; the server is started by calling what is returned. `pictures`: pictures are served there.
 fn bind(
     listen: SocketAddr,
     grace: Duration,
     cell: &Cell,
+    pictures: bool,
     routes: Routes,
 ) -> anyhow::Result<(Box<dyn FnOnce() -> dev::Server>, SocketAddr)> {
     let cell = Arc::clone(cell);
@@ -208,8 +210,8 @@ fn bind(
         let app = ActixApp::new().wrap(from_fn(http::observe));
         // Empty only before `build` has ended, when no server runs yet.
         match cell.get() {
-            Some(state) => app.configure(routes(state)),
-            None => app,
+            Some(state) => http::front(app.configure(routes(state)), Some(state).filter(|_| pictures)),
+            None => http::front(app, None),
         }
     })
     .client_request_timeout(REQUEST_HEAD)

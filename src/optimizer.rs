@@ -14,6 +14,7 @@ mod recording;
 mod refine;
 mod shared;
 mod sources;
+mod trail;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -25,19 +26,20 @@ use tokio::sync::{Semaphore, mpsc};
 use self::decoded::{Held, Pictures};
 pub use self::error::Error;
 use self::outcome::outcome;
-pub use self::outcome::{Hint, Outcome, RequestTimings};
+pub use self::outcome::{Outcome, RequestTimings};
 use self::pace::Pace;
 pub use self::placeholders::Known;
 pub use self::refine::{Candidate, Refined, WAITING};
 use self::shared::Turn;
 use self::sources::{Failure, Loaded, Need};
+pub use self::trail::Trail;
 use crate::cache::flight::Flights;
 use crate::cache::ledger::Ledger;
 use crate::cache::tiered::Tiered;
 use crate::cache::{self, CacheStatus, Entry};
 use crate::imaging;
 use crate::imaging::schedule::Scheduler;
-use crate::record::{Freshness, PlaceholderSet, SourceKey, WishKey};
+use crate::record::{PlaceholderSet, SourceKey, WishKey};
 use crate::source::{Fetcher, SourceUrl};
 use crate::store::{MetadataStore, Recorder};
 use crate::telemetry::{Label, LookupLabels, Metrics, TierLabels};
@@ -162,61 +164,6 @@ impl Optimizer {
             metrics,
             runtime,
         }
-    }
-
-    /// A picture from memory, without waiting for anything. A stale one starts its own refresh. `hint` is what an
-    /// earlier request for the same source and wish came to.
-    pub fn look_up(
-        self: &Arc<Self>,
-        source: &SourceUrl,
-        wish: &Wish,
-        hint: Option<&Hint>,
-        now: SystemTime,
-    ) -> Option<Outcome> {
-        let found = self.find(source, wish, hint, now);
-        match &found {
-            None => self.memory_miss.inc(),
-            Some(outcome) if outcome.status == CacheStatus::Stale => self.memory_stale.inc(),
-            Some(_) => self.memory_hit.inc(),
-        };
-        if let Some(outcome) = &found {
-            self.note(source, wish, outcome, now);
-            self.note_interim(source, wish, outcome);
-        }
-        found
-    }
-
-    fn find(
-        self: &Arc<Self>,
-        source: &SourceUrl,
-        wish: &Wish,
-        hint: Option<&Hint>,
-        now: SystemTime,
-    ) -> Option<Outcome> {
-        let (record, freshness) = self.known(source, now)?;
-        let status = match freshness {
-            Freshness::Fresh => CacheStatus::Memory,
-            Freshness::Stale => CacheStatus::Stale,
-            Freshness::Expired | Freshness::Dead => return None,
-        };
-        if wish.is_undecided(&record.shape()) {
-            return None;
-        }
-        let key = match hint {
-            Some(hint) if hint.content == record.content => hint.key,
-            _ => VariantKey::new(&record.content, &wish.resolve(&record.shape())),
-        };
-        let (entry, key, instead) = match self.tiers.memory.variant(&key) {
-            Some(entry) => (entry, key, None),
-            None => self.find_instead(wish, &record)?,
-        };
-        let mut found = outcome(entry, key, record, status, RequestTimings::default(), now);
-        found.instead = instead;
-        if status == CacheStatus::Stale {
-            self.refresh_behind(source);
-            found.superseded = self.is_superseded(source, &found.record);
-        }
-        Some(found)
     }
 
     /// The picture, fetched and drawn if it must be.

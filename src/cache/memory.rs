@@ -4,9 +4,11 @@
 //! push out the popular ones. A look-up takes no lock.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use moka::sync::Cache;
 
 use super::{Entry, Settings};
@@ -31,9 +33,10 @@ pub struct SourceBytes {
 
 /// The memory tier.
 pub struct Memory {
-    records: Cache<SourceKey, Arc<SourceRecord>>,
-    variants: Cache<VariantKey, Arc<Entry>>,
-    sources: Cache<SourceKey, SourceBytes>,
+    records: Cache<SourceKey, Arc<SourceRecord>, RandomState>,
+    variants: Cache<VariantKey, Arc<Entry>, RandomState>,
+    sources: Cache<SourceKey, SourceBytes, RandomState>,
+    changes: AtomicU64,
 }
 
 fn weight(payload: usize) -> u32 {
@@ -47,17 +50,32 @@ impl Memory {
             weight(record.placeholder.as_ref().map_or(0, |p| p.png.len() + p.blurhash.len() + p.thumbhash.len()))
         };
         Self {
-            records: Cache::builder().max_capacity(RECORD_BYTES).weigher(record_weight).build(),
+            records: Cache::builder()
+                .max_capacity(RECORD_BYTES)
+                .weigher(record_weight)
+                .build_with_hasher(RandomState::default()),
             variants: Cache::builder()
                 .max_capacity(settings.memory_bytes)
                 .weigher(|_, entry: &Arc<Entry>| weight(entry.bytes.len()))
-                .build(),
+                .build_with_hasher(RandomState::default()),
             sources: Cache::builder()
                 .max_capacity(settings.source_bytes)
                 .weigher(|_, source: &SourceBytes| weight(source.bytes.len()))
                 .time_to_idle(SOURCE_BYTES_IDLE)
-                .build(),
+                .build_with_hasher(RandomState::default()),
+            changes: AtomicU64::new(0),
         }
+    }
+
+    /// How often a record or a variant was put or taken out. What was looked up after it was read is still what would be
+    /// found while it is the same, but for what was evicted since.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// After the change: who reads the new number finds what is new.
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// The record of a source.
@@ -69,11 +87,13 @@ impl Memory {
     pub fn forget(&self, key: &SourceKey) {
         self.records.invalidate(key);
         self.sources.invalidate(key);
+        self.changed();
     }
 
     /// Keeps a record; the caller has checked that it is storable.
     pub fn put_record(&self, key: SourceKey, record: Arc<SourceRecord>) {
         self.records.insert(key, record);
+        self.changed();
     }
 
     /// A rendered variant.
@@ -84,6 +104,7 @@ impl Memory {
     /// Keeps a rendered variant.
     pub fn put_variant(&self, key: VariantKey, entry: Arc<Entry>) {
         self.variants.insert(key, entry);
+        self.changed();
     }
 
     /// Bytes of a source that were downloaded a moment ago.
@@ -140,5 +161,18 @@ mod tests {
         memory.put_variant(key(1), entry);
         assert_eq!(memory.held().1, 0);
         assert!(memory.variant(&key(1)).is_none());
+    }
+
+    #[test]
+    fn what_is_put_and_what_is_taken_out_is_a_change() {
+        let memory = Memory::new(&Settings::default());
+        let entry = Arc::new(Entry::new(Bytes::from_static(b"x"), ImageFormat::Png, 1, 1, None));
+        let before = memory.changes();
+        memory.put_variant(key(1), entry);
+        assert_eq!(memory.changes(), before + 1);
+        memory.variant(&key(1)).expect("there");
+        assert_eq!(memory.changes(), before + 1, "looking is none");
+        memory.forget(&SourceKey::of_normalised("https://a.example/"));
+        assert_eq!(memory.changes(), before + 2);
     }
 }

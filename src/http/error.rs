@@ -21,7 +21,7 @@ use crate::optimizer;
 use crate::source::{Refusal, SourceUrl};
 
 /// How an endpoint words its errors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Dialect {
     /// `application/problem+json` (RFC 9457).
     Problem,

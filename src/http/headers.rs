@@ -107,9 +107,13 @@ pub(super) fn tags(fields: &[TagField], source: &SourceUrl) -> Vec<(HeaderName, 
 
 /// Whether the client has `etag` already and does not ask for a reload: then 304 says all.
 pub(super) fn is_known(request: &HeaderMap, etag: &str) -> bool {
-    let mut tags = request.get_all(header::IF_NONE_MATCH).filter_map(|field| field.to_str().ok());
+    // As a rule it is there once and as we sent it.
+    let mut tags = request.get_all(header::IF_NONE_MATCH);
+    let named = |field: &HeaderValue| {
+        field.as_bytes() == etag.as_bytes() || field.to_str().is_ok_and(|field| names_etag(field, etag))
+    };
     let mut controls = request.get_all(header::CACHE_CONTROL).filter_map(|field| field.to_str().ok());
-    tags.any(|field| names_etag(field, etag)) && !controls.any(asks_no_cache)
+    tags.any(named) && !controls.any(asks_no_cache)
 }
 
 /// Whether an `If-None-Match` field names `etag` (quoted, strong), compared weakly (RFC 9110 §13.1.2).

@@ -7,19 +7,20 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use actix_web::body::BoxBody;
-use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::dev::RequestHead;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::error::{Dialect, Problem};
 use super::headers::{self, CachePolicy};
-use super::memo::{self, Fields, Order, Prepared};
+use super::memo::{Fields, Identity, Order, Prepared};
 use super::query::{self, Pairs};
 use super::reply::Reply;
 use super::{IMAGE, NEXT, State};
 use crate::cache::{CacheStatus, Entry};
 use crate::format::{Negotiated, negotiate};
-use crate::optimizer::Outcome;
+use crate::optimizer::{Outcome, Trail};
 use crate::source::SourceUrl;
 use crate::variant::FormatWish;
 
@@ -36,20 +37,31 @@ pub(super) async fn next(request: HttpRequest, state: web::Data<State>) -> HttpR
     answer(&request, &state, Dialect::Next).await
 }
 
+/// The answer to a request that was answered before, while its picture is in memory.
+pub(super) fn known(head: &RequestHead, state: &State) -> Option<(HttpResponse, Reply)> {
+    let dialect = match head.uri.path() {
+        _ if head.method != Method::GET && head.method != Method::HEAD => return None,
+        IMAGE => Dialect::Problem,
+        path if path == state.settings.next_path => Dialect::Next,
+        _ => return None,
+    };
+    let prepared = state.memo.get(&Identity::of(head, dialect)?)?;
+    let Prepared { order, trail, fields } = &*prepared;
+    let outcome = state.optimizer.look_up(&order.source, &order.wish, Some(trail), SystemTime::now())?;
+    Some(if trail.leads_to(&outcome) {
+        respond(&head.headers, state, order, &outcome, fields)
+    } else {
+        keep(head, state, order.clone(), &outcome)
+    })
+}
+
 async fn answer(request: &HttpRequest, state: &State, dialect: Dialect) -> HttpResponse {
-    let identity = memo::identity(request, dialect);
-    if let Some(known) = state.memo.get(&identity)
-        && let Some(outcome) =
-            state.optimizer.look_up(&known.order.source, &known.order.wish, Some(&known.hint), SystemTime::now())
-    {
-        return respond(request, state, &known.order, &outcome, known.fields_for(&outcome));
-    }
     let answer = async {
         let order = match dialect {
             Dialect::Problem => order_direct(request, state)?,
             Dialect::Next => order_next(request, state)?,
         };
-        serve(request, state, order, &identity).await
+        serve(request, state, order).await
     };
     answer.await.unwrap_or_else(|problem: Problem| problem.respond(dialect, route(dialect)))
 }
@@ -101,38 +113,48 @@ fn accepted(request: &HttpRequest, state: &State) -> Negotiated {
     negotiate(accept.as_deref(), &state.settings.formats)
 }
 
-async fn serve(request: &HttpRequest, state: &State, order: Order, identity: &str) -> Result<HttpResponse, Problem> {
+async fn serve(request: &HttpRequest, state: &State, order: Order) -> Result<HttpResponse, Problem> {
     if let Some(outcome) = state.optimizer.look_up(&order.source, &order.wish, None, SystemTime::now()) {
-        let fields = fields(state, &order, &outcome.entry);
-        let response = respond(request, state, &order, &outcome, Some(fields.clone()));
-        // What stands in for another picture is not what the request comes to.
-        if outcome.instead.is_none() {
-            state.memo.put(identity, Prepared { order, hint: outcome.hint, fields });
-        }
-        return Ok(response);
+        let (response, reply) = keep(request.head(), state, order, &outcome);
+        return Ok(reply.on(response));
     }
     let found = state.optimizer.image(&order.source, &order.wish).await;
     let found = found.map_err(|error| Problem::failed(&error, &order.source, order.dialect))?;
-    Ok(respond(request, state, &order, &found, None))
+    let fields = fields(state, &order, &found.entry);
+    let (response, reply) = respond(request.headers(), state, &order, &found, &fields);
+    Ok(reply.on(response))
+}
+
+/// Answers with what was found, and keeps what the request came to.
+fn keep(head: &RequestHead, state: &State, order: Order, found: &Outcome) -> (HttpResponse, Reply) {
+    let fields = fields(state, &order, &found.entry);
+    let answer = respond(&head.headers, state, &order, found, &fields);
+    // What stands in for another picture is not what the request comes to.
+    if found.instead.is_none()
+        && let Some(identity) = Identity::of(head, order.dialect)
+    {
+        state.memo.put(&identity, Prepared { order, trail: Trail::to(found), fields });
+    }
+    answer
 }
 
 fn respond(
-    request: &HttpRequest,
+    request: &HeaderMap,
     state: &State,
     order: &Order,
     outcome: &Outcome,
-    prepared: Option<Fields>,
-) -> HttpResponse {
+    prepared: &Fields,
+) -> (HttpResponse, Reply) {
     let Outcome { entry, status, timings, .. } = outcome;
-    let known = headers::is_known(request.headers(), &entry.etag);
+    let known = headers::is_known(request, &entry.etag);
     let mut response = if known {
         HttpResponse::new(StatusCode::NOT_MODIFIED)
     } else {
         HttpResponse::with_body(StatusCode::OK, BoxBody::new(entry.bytes.clone()))
     };
-    let Fields { etag, disposition, tags } = prepared.unwrap_or_else(|| fields(state, order, entry));
+    let Fields { etag, disposition, tags } = prepared;
     let fields = response.headers_mut();
-    fields.insert(header::ETAG, etag);
+    fields.insert(header::ETAG, etag.clone());
     fields.insert(header::CACHE_STATUS, HeaderValue::from_static(status.header()));
     if matches!(order.wish.format, FormatWish::Negotiated(_)) {
         fields.insert(header::VARY, HeaderValue::from_static("Accept"));
@@ -142,15 +164,15 @@ fn respond(
         fields.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     } else {
         headers::add_common(fields);
-        tags.into_iter().for_each(|(name, tags)| drop(fields.insert(name, tags)));
+        tags.iter().for_each(|(name, tags)| drop(fields.insert(name.clone(), tags.clone())));
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(entry.format.mime()));
-        fields.insert(header::CONTENT_DISPOSITION, disposition);
+        fields.insert(header::CONTENT_DISPOSITION, disposition.clone());
         fields.insert(HeaderName::from_static("server-timing"), headers::server_timing(*status, timings));
         if order.dialect == Dialect::Next {
             fields.insert(HeaderName::from_static("x-nextjs-cache"), HeaderValue::from_static(next_cache(*status)));
         }
     }
-    Reply::cached(route(order.dialect), policy(state, order, outcome), *status).on(response)
+    (response, Reply::cached(route(order.dialect), policy(state, order, outcome), *status))
 }
 
 /// The fields that are the same each time a picture is sent for a request.

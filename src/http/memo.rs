@@ -1,17 +1,18 @@
 //! What a request for a picture came to, kept so that the same request is not read, judged and hashed again.
 //!
-//! The law: only requests that were answered from the cache are kept, and what is kept follows from the request and the
-//! configuration alone, so it cannot go stale: the record and the picture are looked up each time.
+//! The law: only requests that were answered from the cache are kept, and what is kept follows from the request, the
+//! configuration and the picture it names, so it cannot go stale: that it is still this picture is asked each time.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
-use actix_web::HttpRequest;
+use actix_web::dev::RequestHead;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
+use equivalent::Equivalent;
+use foldhash::fast::RandomState;
 use moka::sync::Cache;
 
 use super::error::Dialect;
-use crate::optimizer::{Hint, Outcome};
+use crate::optimizer::Trail;
 use crate::source::SourceUrl;
 use crate::variant::Wish;
 
@@ -43,64 +44,67 @@ pub(super) struct Fields {
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) order: Order,
-    pub(super) hint: Hint,
+    pub(super) trail: Trail,
     pub(super) fields: Fields,
 }
 
-impl Prepared {
-    /// The fields, if it is still the same picture.
-    pub(super) fn fields_for(&self, outcome: &Outcome) -> Option<Fields> {
-        (self.fields.etag.as_bytes() == outcome.entry.etag.as_bytes()).then(|| self.fields.clone())
-    }
-}
-
 /// The requests served lately.
-pub struct Memo(Cache<Arc<str>, Arc<Prepared>>);
+pub struct Memo(Cache<Kept, Arc<Prepared>, RandomState>);
 
 impl Default for Memo {
     fn default() -> Self {
-        let weigher = |request: &Arc<str>, prepared: &Arc<Prepared>| {
-            let payload = request.len() + prepared.order.source.as_str().len() + prepared.fields.disposition.len();
+        let weigher = |request: &Kept, prepared: &Arc<Prepared>| {
+            let asked = request.target.len() + request.accept.as_ref().map_or(0, |accept| accept.len());
+            let payload = asked + prepared.order.source.as_str().len() + prepared.fields.disposition.len();
             u32::try_from(payload + OVERHEAD).unwrap_or(u32::MAX)
         };
-        Self(Cache::builder().max_capacity(BUDGET).weigher(weigher).build())
+        Self(Cache::builder().max_capacity(BUDGET).weigher(weigher).build_with_hasher(RandomState::default()))
     }
 }
 
 impl Memo {
     /// What is known of this request.
-    pub(super) fn get(&self, request: &str) -> Option<Arc<Prepared>> {
+    pub(super) fn get(&self, request: &Identity<'_>) -> Option<Arc<Prepared>> {
         self.0.get(request)
     }
 
     /// Keeps what a request came to.
-    pub(super) fn put(&self, request: &str, prepared: Prepared) {
-        if !request.is_empty() {
-            self.0.insert(request.into(), Arc::new(prepared));
-        }
+    pub(super) fn put(&self, request: &Identity<'_>, prepared: Prepared) {
+        let Identity { dialect, target, accept } = *request;
+        self.0.insert(Kept { dialect, target: target.into(), accept: accept.map(Into::into) }, Arc::new(prepared));
     }
 }
 
-/// Everything of a request that its order follows from: dialect, target and `Accept`. Empty when that is too long to
-/// be kept.
-pub(super) fn identity(request: &HttpRequest, dialect: Dialect) -> String {
-    let uri = request.uri();
-    let (path, query) = (uri.path(), uri.query().unwrap_or_default());
-    let mut text = String::new();
-    if path.len() + query.len() > MAX_REQUEST {
-        return text;
+/// Everything of a request that its order follows from.
+#[derive(Clone, Copy, Hash)]
+pub(super) struct Identity<'a> {
+    dialect: Dialect,
+    target: &'a str,
+    accept: Option<&'a [u8]>,
+}
+
+impl<'a> Identity<'a> {
+    /// Nothing for a request that is not kept: a long one, or one whose `Accept` stands on several lines.
+    pub(super) fn of(head: &'a RequestHead, dialect: Dialect) -> Option<Self> {
+        let target = head.uri.path_and_query()?.as_str();
+        let mut lines = head.headers.get_all(header::ACCEPT).map(HeaderValue::as_bytes);
+        let (accept, more) = (lines.next(), lines.next());
+        let length = target.len() + accept.map_or(0, <[u8]>::len);
+        (length <= MAX_REQUEST && more.is_none()).then_some(Self { dialect, target, accept })
     }
-    text.reserve(path.len() + query.len() + 192);
-    text.push(if dialect == Dialect::Next { 'n' } else { 'd' });
-    text.push_str(path);
-    text.push('?');
-    text.push_str(query);
-    for field in request.headers().get_all(header::ACCEPT) {
-        // A line break cannot stand inside a target or a field, so that no two requests are written alike.
-        let _ = write!(text, "\n{}", field.to_str().unwrap_or_default());
+}
+
+impl Equivalent<Kept> for Identity<'_> {
+    fn equivalent(&self, kept: &Kept) -> bool {
+        let Kept { dialect, target, accept } = kept;
+        self.dialect == *dialect && self.target == &**target && self.accept == accept.as_deref()
     }
-    if text.len() > MAX_REQUEST {
-        text.clear();
-    }
-    text
+}
+
+/// The same, kept. It has to be hashed like that.
+#[derive(PartialEq, Eq, Hash)]
+struct Kept {
+    dialect: Dialect,
+    target: Box<str>,
+    accept: Option<Box<[u8]>>,
 }

@@ -1,11 +1,12 @@
 //! The two listeners: routes, and the state that handlers share. The only room besides `app` that knows actix.
 //!
-//! The law: a handler names a policy and an outcome; [`observe`] writes what follows from them. Statuses and texts of
+//! The law: a handler names a policy and an outcome; `reply` writes what follows from them. Statuses and texts of
 //! errors are in one table (`error`), and nothing below this room knows a status code.
 #![expect(clippy::disallowed_types, reason = "this is the room that knows actix")]
 
 mod admin;
 mod error;
+mod front;
 mod headers;
 mod image;
 mod memo;
@@ -29,9 +30,10 @@ use actix_web::web::ServiceConfig;
 use actix_web::{FromRequest, HttpResponse, Resource, Responder, guard, web};
 
 use self::error::{Dialect, Problem};
+pub use self::front::front;
 pub use self::memo::Memo;
 use self::reply::Reply;
-pub use self::reply::observe;
+pub use self::reply::{Tallies, observe};
 use crate::format::ImageFormat;
 use crate::maintenance::Maintenance;
 use crate::optimizer::Optimizer;
@@ -144,6 +146,8 @@ pub struct State {
     pub public_address: SocketAddr,
     /// Requests served lately.
     pub memo: Memo,
+    /// Metrics of the answers that are given most.
+    pub tallies: Tallies,
     /// Set once the process is asked to stop; readiness says so from then on.
     pub draining: AtomicBool,
 }

@@ -1,20 +1,23 @@
-//! What a handler tells the middleware about its answer, and the middleware, which every response passes.
+//! What a handler tells about its answer, what follows from that, and the middleware that sees to it.
 //!
-//! The law: the middleware is the only writer of `Cache-Control` (no-store unless a handler names a policy), of the
-//! request metrics and of the request's log lines: one at debug, and one at warn where there is a reason to tell.
+//! The law: [`conclude`], which every response passes once, is the only writer of `Cache-Control` (no-store unless a
+//! handler names a policy), of the request metrics and of the request's log lines: one at debug, and one at warn where
+//! there is a reason to tell.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::body::BoxBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header;
+use actix_web::dev::{ResponseHead, ServiceRequest, ServiceResponse};
+use actix_web::http::{Method, header};
 use actix_web::middleware::Next;
 use actix_web::{HttpResponse, web};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::histogram::Histogram;
 
-use super::State;
 use super::headers::CachePolicy;
+use super::{IMAGE, NEXT, State};
 use crate::cache::CacheStatus;
-use crate::telemetry::{Label, RequestLabels, RouteLabels};
+use crate::telemetry::{Label, Metrics, RequestLabels, RouteLabels};
 
 /// Left in a response's extensions by its handler.
 #[derive(Debug)]
@@ -68,24 +71,78 @@ pub async fn observe(
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let started = Instant::now();
-    let mut response = next.call(request).await?;
-    let reply = response.response_mut().extensions_mut().remove::<Reply>().unwrap_or(Reply::new("other"));
-    response.headers_mut().insert(header::CACHE_CONTROL, reply.policy.header());
+    let (request, mut response) = next.call(request).await?.into_parts();
+    let reply = response.extensions_mut().remove::<Reply>().unwrap_or(Reply::new("other"));
+    let state = request.app_data::<web::Data<State>>();
+    conclude(&reply, response.head_mut(), request.method(), state.map(|state| &***state), started);
+    Ok(ServiceResponse::new(request, response))
+}
 
+/// What follows from a handler's words: the rest of the response's head, what is counted and what is logged. `started`
+/// is when the request's head was there.
+pub(super) fn conclude(
+    reply: &Reply,
+    head: &mut ResponseHead,
+    method: &Method,
+    state: Option<&State>,
+    started: Instant,
+) {
+    head.headers.insert(header::CACHE_CONTROL, reply.policy.header());
     let elapsed = started.elapsed();
-    let (route, status) = (reply.route, response.status().as_u16());
+    let (route, status) = (reply.route, head.status.as_u16());
     let cache = reply.cache.map_or("none", CacheStatus::as_str);
-    if let Some(state) = response.request().app_data::<web::Data<State>>() {
-        // Both families are looked up under a read lock; only the first request of its kind takes the write lock.
-        let labels = RequestLabels { route: Label(route), status, cache: Label(cache) };
-        state.metrics.requests.get_or_create(&labels).inc();
-        let labels = RouteLabels { route: Label(route), cache: Label(cache) };
-        state.metrics.request_seconds.get_or_create(&labels).observe(elapsed.as_secs_f64());
+    if let Some(state) = state {
+        match state.tallies.of(reply, status) {
+            Some(tally) => tally.count(elapsed),
+            None => Tally::new(&state.metrics, route, status, cache).count(elapsed),
+        }
     }
-    tracing::debug!(route, status, cache, ?elapsed, method = %response.request().method(), "request");
+    tracing::debug!(route, status, cache, ?elapsed, %method, "request");
     if let Some(Failure { code, reason: Some(reason), source }) = &reply.failure {
         let source = source.as_deref().unwrap_or_default();
         tracing::warn!(route, status, code, reason = &**reason, source, "request failed");
     }
-    Ok(response)
+}
+
+/// The metrics of one kind of answer.
+struct Tally {
+    requests: Counter,
+    seconds: Histogram,
+}
+
+impl Tally {
+    /// Both families are looked up under a read lock; only the first answer of its kind takes the write lock.
+    fn new(metrics: &Metrics, route: &'static str, status: u16, cache: &'static str) -> Self {
+        let labels = RequestLabels { route: Label(route), status, cache: Label(cache) };
+        let requests = metrics.requests.get_or_create(&labels).clone();
+        let labels = RouteLabels { route: Label(route), cache: Label(cache) };
+        Self { requests, seconds: metrics.request_seconds.get_or_create(&labels).clone() }
+    }
+
+    fn count(&self, elapsed: Duration) {
+        self.requests.inc();
+        self.seconds.observe(elapsed.as_secs_f64());
+    }
+}
+
+/// The metrics of hits in memory, found once: looking them up costs more than counting.
+pub struct Tallies([Tally; 4]);
+
+impl Tallies {
+    const ROUTES: [&str; 2] = [IMAGE, NEXT];
+    const STATUSES: [u16; 2] = [200, 304];
+
+    /// Finds them; they are shown from then on.
+    pub fn new(metrics: &Metrics) -> Self {
+        Self(std::array::from_fn(|at| {
+            let (route, status) = (Self::ROUTES[at / 2], Self::STATUSES[at % 2]);
+            Tally::new(metrics, route, status, CacheStatus::Memory.as_str())
+        }))
+    }
+
+    fn of(&self, reply: &Reply, status: u16) -> Option<&Tally> {
+        let route = Self::ROUTES.iter().position(|route| *route == reply.route)?;
+        let status = Self::STATUSES.iter().position(|known| *known == status)?;
+        (reply.cache == Some(CacheStatus::Memory)).then(|| &self.0[route * 2 + status])
+    }
 }

@@ -2,6 +2,7 @@
 //! Law: every answer is judged with the cache policy it leaves with.
 
 mod admin;
+mod front;
 
 use std::time::SystemTime;
 
@@ -117,6 +118,7 @@ fn state_with(settings: Settings, age: Duration) -> web::Data<State> {
         store: None,
         recorder: None,
         policy,
+        tallies: Tallies::new(&metrics),
         metrics,
         settings: Arc::new(settings),
         samples: vec![Sample { name: "One".into(), url: "https://a.example/1.jpg".into() }],

@@ -20,7 +20,8 @@ use crate::harness::postgres::PostgresServer;
 use crate::harness::redis::RedisServer;
 use crate::metadata::{stop, up};
 use crate::purge::purge;
-use crate::replicas::{load, replica, stop_load};
+use crate::replicas::failures::{load, stop_load};
+use crate::replicas::replica;
 
 fn on(server: &PostgresServer) -> Setup {
     Setup::new().text("metadata.url", &server.url()).set("metadata.max_connections", 5)
