@@ -6,6 +6,8 @@ import { blurHashDataURL, configurePixgate, getImage, PixgateImage, thumbHashDat
 import { createElement } from 'react'
 import { renderToStaticMarkup } from 'react-dom/server'
 
+import { blurredDataURL } from '../dist/blur.js'
+import { write } from './png.mjs'
 import { PIXEL, placeholder, start } from './service.mjs'
 
 const SRC = 'https://a.example/a.jpg'
@@ -34,6 +36,21 @@ test('sizes and placeholder come from the service', async (t) => {
   assert.ok(html.includes(PIXEL), html)
   assert.match(html, /viewBox=&#x27;0 0 320 200&#x27;/)
   assert.match(html, /srcSet="[^"]*url=https%3A%2F%2Fa\.example%2Fa\.jpg/)
+})
+
+test('the blur is a picture that was blurred here, and nothing else of the kind is in the page', async (t) => {
+  const small = write([[[200, 40, 40], [40, 40, 200]], [[40, 200, 40], [0, 0, 0]]])
+  await up(t, (urls) => urls.map((src) => placeholder(src, { blurDataURL: small })))
+  for (const props of [{}, { placeholder: 'blur' }, { fill: true, sizes: '50vw' }]) {
+    const html = await render(props)
+    assert.ok(html.includes(`background-image:url(&quot;${blurredDataURL(small)}&quot;)`), html)
+    assert.ok(!html.includes('feGaussianBlur') && !html.includes(small), html)
+    // What is written into the page for the browser.
+    const given = (await PixgateImage({ src: SRC, alt: 'a', ...props })).props.src
+    assert.deepEqual(given, { src: SRC, width: 2048, height: 1365 })
+  }
+  const own = await render({ blurDataURL: PIXEL })
+  assert.ok(own.includes(PIXEL) && own.includes('feGaussianBlur') && !own.includes(small), 'a placeholder of the app, as Next.js has it')
 })
 
 test('fill, sizes and priority are those of <Image>', async (t) => {
