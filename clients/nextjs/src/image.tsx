@@ -32,8 +32,10 @@ type Placeholder = NonNullable<ImageProps['placeholder']>
  */
 export async function PixgateImage({ src, timeoutMs, placeholder = 'blur', ...props }: PixgateImageProps): Promise<ReactElement> {
   const drawn = placeholder === 'thumbhash' || placeholder === 'blurhash' || (placeholder === 'blur' && !props.blurDataURL)
-  if (isInline(src)) return <NextImage {...props} {...(!drawn && { placeholder })} src={src} />
   const [width, height] = [pixels(props.width), pixels(props.height)]
+  const sized = props.fill || (width && height)
+  // Nothing that the service would know is missing, or it cannot know.
+  if (isInline(src) || (sized && !drawn)) return <NextImage {...props} {...(!drawn && { placeholder })} src={src} />
   const assumed = width && height ? { width, height } : {}
   const details = await getDetails(src, timeoutMs === undefined ? assumed : { ...assumed, timeoutMs })
   // No key more than is needed: they are written into the page for the browser.
@@ -45,7 +47,6 @@ export async function PixgateImage({ src, timeoutMs, placeholder = 'blur', ...pr
     return <NextImage {...props} placeholder={drawn ? 'blur' : placeholder} src={{ ...image, blurDataURL, blurWidth, blurHeight }} />
   }
   const { style, ...rest } = props
-  const sized = props.fill || (width && height)
   const shape = sized ? style : { maxWidth: '100%', height: 'auto', ...style }
   // What the app gave itself still holds.
   return <NextImage {...rest} {...(!drawn && { placeholder })} {...(shape && { style: shape })} src={image} />

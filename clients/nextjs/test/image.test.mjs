@@ -68,6 +68,20 @@ test('a placeholder of the app wins', async (t) => {
   assert.ok(!html.includes(PIXEL) && !html.includes('background-image'), html)
 })
 
+test('what needs nothing of the service does not wait for it', async (t) => {
+  const service = await up(t)
+  for (const size of [{ width: 300, height: 100 }, { fill: true, sizes: '50vw' }]) {
+    const html = await render({ ...size, placeholder: 'empty' })
+    assert.ok(html.includes('url=https%3A%2F%2Fa.example%2Fa.jpg') && !html.includes('background-image'), html)
+    assert.ok((await render({ ...size, blurDataURL: PIXEL })).includes(PIXEL), 'a placeholder of the app')
+    assert.ok((await render({ ...size, placeholder: PIXEL })).includes(PIXEL), 'a placeholder of the app')
+  }
+  assert.match(await render({ width: 300, height: 100, placeholder: 'empty' }), / width="300" height="100"/)
+  assert.equal(service.asked.length, 0)
+  assert.match(await render({ width: 300, placeholder: 'empty' }), / width="300" height="200"/)
+  assert.equal(service.asked.length, 1, 'for the height')
+})
+
 test('ThumbHash and BlurHash are shown as the pictures they stand for', async (t) => {
   const [thumbhash, blurhash] = ['4dYJHYJliIePmHeIiCeHhpZzUFoI', 'LaD,$iM}V?s:.AbIWXt6S8ofbIt6']
   await up(t, (urls) => urls.map((src) => placeholder(src, { thumbhash, blurhash })))
