@@ -18,13 +18,16 @@ const rounds = Number(process.argv[2] ?? 3)
 /** As developer tools name them: round trip in ms, and Mbit/s. */
 const ALL_NETWORKS = { 'slow 4G': [150, 1.6], 'fast 4G': [60, 9] }
 const NETWORKS = Object.fromEntries(Object.entries(ALL_NETWORKS).filter(([name]) => !process.argv[3] || name === process.argv[3]))
-/** By name: the example's build, and what its placeholders are. */
+/** By name: the example's build, and what its placeholders are. Next.js's blur is of pictures that are in the page's data. */
 const WAYS = {
   'Next.js': ['next'],
+  'Next.js, blur': ['next', 'blur'],
   'Pixgate, ingress rule': ['ingress'],
   'Pixgate, `images.path`': ['path'],
   'Pixgate, loader, ThumbHash': ['loader', 'thumbhash'],
   'Pixgate, loader, blur': ['loader', 'blur'],
+  'Pixgate, loader, no placeholder': ['loader', 'empty'],
+  'Pixgate, loader on the app’s host, blur': ['own', 'blur'],
 }
 const OWN = 'Next.js'
 const ANY = 'Pixgate, ingress rule'
@@ -36,6 +39,7 @@ const LATE = 60_000
 const fixtures = fileURLToPath(new URL('../fixtures/images/', import.meta.url))
 const browser = await startBrowser()
 const origin = await startOrigin()
+const blurs = await blurDataURLs()
 /** Results by network, way and state. */
 const seen = new Map()
 /** Bodies by way, source and state, of the last round on the last network. */
@@ -58,9 +62,10 @@ console.log(text)
 
 /** One visit with nothing known, then one when all is known and nothing is left to do. */
 async function measure(way, network, keep) {
-  const [mode, hash = ''] = WAYS[way]
-  const pixgate = way === OWN ? undefined : await startPixgate()
-  const app = await startExample(mode, origin.url, { env: { EXAMPLE_HASH: hash } })
+  const [mode, placeholder = ''] = WAYS[way]
+  const pixgate = mode === 'next' ? undefined : await startPixgate()
+  const env = { EXAMPLE_PLACEHOLDER: placeholder, EXAMPLE_BLURS: mode === 'next' && placeholder ? blurs : '' }
+  const app = await startExample(mode, origin.url, { env })
   // Behind an ingress both are: the rule is what differs.
   const front = await startFront({ apps: { [mode]: app.address }, pixgate: PIXGATE_URL })
   const url = mode === 'next' ? front.url : `${front.url}/${mode}`
@@ -76,6 +81,20 @@ async function measure(way, network, keep) {
   }
   note(way, network, 'warm', await visit(`${url}/ten`, network), keep)
   for (const running of [front, app, pixgate]) await running?.stop()
+}
+
+/** A `blurDataURL` for each picture of the page, which an app without Pixgate gets by a tool when it gets the picture. */
+async function blurDataURLs() {
+  const pixgate = await startPixgate()
+  const app = await startExample('next', origin.url)
+  const page = await (await fetch(`${app.url}/ten`)).text()
+  const urls = [...new Set([...page.matchAll(/\/_next\/image\?url=([^&"]+)/g)].map(([, url]) => decodeURIComponent(url)))]
+  const headers = { 'content-type': 'application/json' }
+  const answer = await fetch(`${PIXGATE_URL}/placeholders`, { method: 'POST', headers, body: JSON.stringify({ urls }) })
+  const found = await answer.json()
+  if (urls.length !== 10 || !found.every(({ blurDataURL }) => blurDataURL)) throw new Error(`no placeholders: ${JSON.stringify(found)}`)
+  for (const running of [app, pixgate]) await running.stop()
+  return JSON.stringify(Object.fromEntries(found.map(({ blurDataURL }, n) => [urls[n], blurDataURL])))
 }
 
 function note(way, network, state, result, keep) {

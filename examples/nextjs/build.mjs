@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 
 const directory = fileURLToPath(new URL('.', import.meta.url))
 const modes = process.argv.slice(2)
-for (const mode of modes.length > 0 ? modes : ['next', 'ingress', 'path', 'loader']) {
+for (const mode of modes.length > 0 ? modes : ['next', 'ingress', 'path', 'loader', 'own']) {
   const env = { NEXT_PUBLIC_PIXGATE_URL: 'http://127.0.0.1:8080', NEXT_TELEMETRY_DISABLED: '1', ...process.env, EXAMPLE_MODE: mode }
   console.log(`build: ${mode}`)
   const { status } = spawnSync(process.execPath, ['node_modules/next/dist/bin/next', 'build'], { cwd: directory, env, stdio: 'inherit' })

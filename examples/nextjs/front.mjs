@@ -1,13 +1,13 @@
-// One address for all: the builds of the example on their routes, and the ingress rule, as small as it gets: what the app at
-// /ingress asks of its /_next/image goes to Pixgate, and the app knows nothing of it.
+// One address for all: the builds of the example on their routes, and the ingress rules, as small as they get: what the app
+// at /ingress asks of its /_next/image and the one at /own of its /image goes to Pixgate, and the apps know nothing of it.
 import { createServer, request as forward } from 'node:http'
 
 /** Starts it; port 0 takes a free one. `apps` has the address of each build by its mode; `next` has what is left over. */
 export async function startFront({ apps, pixgate, port = 0 }) {
   const target = (path) => {
-    const image = /^\/ingress(\/_next\/image\/?(?:\?.*)?)$/.exec(path)
+    const image = /^\/(?:ingress(?=\/_next)|own(?=\/image))(\/(?:_next\/)?image\/?(?:\?.*)?)$/.exec(path)
     if (image) return [pixgate, image[1]]
-    const mode = /^\/(ingress|path|loader)(?=[/?]|$)/.exec(path)?.[1] ?? 'next'
+    const mode = /^\/(ingress|path|loader|own)(?=[/?]|$)/.exec(path)?.[1] ?? 'next'
     return [apps[mode], path]
   }
   const server = createServer((request, response) => {

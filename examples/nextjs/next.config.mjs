@@ -3,7 +3,8 @@
 //   ingress  the same, behind a rule that sends its /_next/image to Pixgate (front.mjs)
 //   path     Next.js's own loader, asking Pixgate's /_next/image
 //   loader   Pixgate's loader, asking /image, with placeholders
-// Each but the first is on a route of its own, /ingress, /path and /loader, so that one address has them all.
+//   own      the same on the app's own host, behind a rule that sends its /image to Pixgate (front.mjs)
+// Each but the first is on a route of its own, /ingress, /path, /loader and /own, so that one address has them all.
 import { withPixgate } from '@pixgate/next/config'
 
 const mode = process.env.EXAMPLE_MODE ?? 'loader'
@@ -23,4 +24,6 @@ const nextConfig = {
   },
 }
 
-export default mode === 'next' ? nextConfig : withPixgate(nextConfig, { mode, manifest: `pixgate-manifest-${mode}.json` })
+const options = mode === 'own' ? { url: basePath } : { mode }
+
+export default mode === 'next' ? nextConfig : withPixgate(nextConfig, { ...options, manifest: `pixgate-manifest-${mode}.json` })

@@ -116,7 +116,7 @@ export async function startExample(mode, origin, { clean = true, env = {} } = {}
   if (clean) rmSync(join(build, 'cache/images'), { recursive: true, force: true })
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
-  const own = { EXAMPLE_MODE: mode, ORIGIN_URL: origin, NEXT_PUBLIC_PIXGATE_URL: PIXGATE_URL, NEXT_TELEMETRY_DISABLED: '1', ...env }
+  const own = { EXAMPLE_MODE: mode, ORIGIN_URL: origin, NEXT_PUBLIC_PIXGATE_URL: PIXGATE_URL, NEXT_TELEMETRY_DISABLED: '1', ...(mode === 'own' && { PIXGATE_URL }), ...env }
   const running = await run(process.execPath, ['node_modules/next/dist/bin/next', 'start', '-H', '127.0.0.1', '-p', String(port)], { url, cwd: EXAMPLE, env: own })
   return { address: url, url: url + base(mode), ...running }
 }
@@ -144,7 +144,7 @@ export async function startBrowser() {
 }
 
 /** Whether a URL is that of a picture that an optimizer makes. */
-export const isPicture = (url) => /^(?:\/image|(?:\/\w+)?\/_next\/image)$/.test(new URL(url).pathname)
+export const isPicture = (url) => /^(?:\/\w+)?(?:\/_next)?\/image$/.test(new URL(url).pathname)
 
 /** The picture that a URL asks for. */
 export const sourceOf = (url) => new URL(url).searchParams.get('url')

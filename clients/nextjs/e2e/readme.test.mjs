@@ -87,7 +87,7 @@ async function world(name, from) {
     }
   }
   const stop = async () => {
-    for (const one of running.reverse()) await one.stop()
+    for (const one of running.splice(0).reverse()) await one.stop()
   }
   return { cwd, follow, running, stop, pixgate: `http://127.0.0.1:${pixgate}`, web: `http://127.0.0.1:${web}`, shop: `http://127.0.0.1:${shop}` }
 }
@@ -178,6 +178,17 @@ describe('the README', () => {
     t.after(here.stop)
     await here.follow('### The loader, with automatic blur')
     await blursIn(t, here.web, `${here.pixgate}/image?`)
+  })
+
+  test('own', async (t) => {
+    const here = await world('own', 'app')
+    t.after(here.stop)
+    await here.follow('### The loader, with automatic blur')
+    await here.stop()
+    await here.follow("### The loader on the app's own host")
+    const nginx = await startNginx(here)
+    t.after(nginx.stop)
+    await blursIn(t, here.shop, `${here.shop}/image?`)
   })
 
   test('plain', async (t) => {

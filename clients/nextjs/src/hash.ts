@@ -1,29 +1,22 @@
 // ThumbHash and BlurHash as pictures that a page can carry: a `data:` URL of a small PNG, which the browser enlarges
 // smoothly. Both are decoded as their authors describe them. What is no hash gives no picture.
 
-import { deflateSync } from 'node:zlib'
+import { type Pixels, pngDataURL } from './png.js'
 
 /** Longest side. Neither hash knows anything finer. */
 const LONGEST = 16
-
-/** Bytes of red, green, blue and alpha, row by row. */
-interface Pixels {
-  width: number
-  height: number
-  rgba: Uint8Array
-}
 
 /** A ThumbHash in base64 as a `data:` URL; undefined for anything else. */
 export function thumbHashDataURL(thumbhash: string): string | undefined {
   const hash = Buffer.from(thumbhash, 'base64')
   const pixels = hash.length >= 5 && hash.length <= 64 ? ofThumbHash(hash) : undefined
-  return pixels && dataURL(pixels)
+  return pixels && pngDataURL(pixels)
 }
 
 /** A BlurHash as a `data:` URL with the proportions of `width` and `height`; undefined for anything else. */
 export function blurHashDataURL(blurhash: string, width: number, height: number): string | undefined {
   const pixels = width > 0 && height > 0 ? ofBlurHash(blurhash, width / height) : undefined
-  return pixels && dataURL(pixels)
+  return pixels && pngDataURL(pixels)
 }
 
 function sized(ratio: number): { width: number; height: number } {
@@ -114,45 +107,4 @@ function ofBlurHash(hash: string, ratio: number): Pixels | undefined {
     const sum = (channel: 0 | 1 | 2) => terms.reduce((total, term, n) => total + term[channel] * across[n % nx]! * down[Math.floor(n / nx)]!, 0)
     return [toSrgb(sum(0)), toSrgb(sum(1)), toSrgb(sum(2)), 255]
   })
-}
-
-const SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a)
-
-function dataURL({ width, height, rgba }: Pixels): string {
-  const opaque = rgba.every((value, at) => at % 4 !== 3 || value === 255)
-  const channels = opaque ? 3 : 4
-  const stride = width * channels
-  const rows = Buffer.alloc(height * (stride + 1))
-  for (let y = 0; y < height; y += 1) {
-    // Filter 1: each byte as what it differs by from the pixel before it, which is little.
-    rows[y * (stride + 1)] = 1
-    for (let at = 0; at < stride; at += 1) {
-      const value = (column: number) => rgba[(y * width + Math.floor(column / channels)) * 4 + (column % channels)] ?? 0
-      rows[y * (stride + 1) + 1 + at] = value(at) - (at < channels ? 0 : value(at - channels))
-    }
-  }
-  const header = Buffer.alloc(13)
-  header.writeUInt32BE(width, 0)
-  header.writeUInt32BE(height, 4)
-  header.set([8, opaque ? 2 : 6], 8)
-  const png = Buffer.concat([SIGNATURE, chunk('IHDR', header), chunk('IDAT', deflateSync(rows, { level: 9 })), chunk('IEND', Buffer.alloc(0))])
-  return `data:image/png;base64,${png.toString('base64')}`
-}
-
-function chunk(type: string, data: Buffer): Buffer {
-  const body = Buffer.concat([Buffer.from(type, 'latin1'), data])
-  const [length, check] = [Buffer.alloc(4), Buffer.alloc(4)]
-  length.writeUInt32BE(data.length)
-  check.writeUInt32BE(crc32(body))
-  return Buffer.concat([length, body, check])
-}
-
-/** Node.js has one of its own from version 20.15 only. */
-function crc32(bytes: Uint8Array): number {
-  let crc = ~0
-  for (const byte of bytes) {
-    crc ^= byte
-    for (let bit = 0; bit < 8; bit += 1) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0)
-  }
-  return ~crc >>> 0
 }

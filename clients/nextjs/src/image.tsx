@@ -3,8 +3,9 @@
 import type { ImageProps } from 'next/image.js'
 import type { ReactElement } from 'react'
 
-import { getDetails, hasPlaceholder } from './placeholders.js'
+import { blurredDataURL } from './blur.js'
 import { blurHashDataURL, thumbHashDataURL } from './hash.js'
+import { getDetails, hasPlaceholder } from './placeholders.js'
 import { NextImage } from './next-image.js'
 import type { PixgateImageDetails } from './types.js'
 import { isInline } from './url.js'
@@ -12,7 +13,10 @@ import { isInline } from './url.js'
 /** The properties of `<Image>`, with `src` as text. */
 export interface PixgateImageProps extends Omit<ImageProps, 'src' | 'loader' | 'placeholder'> {
   src: string
-  /** `blur` (default), as Next.js draws it; the picture that a ThumbHash or a BlurHash stands for; or what `<Image>` takes. */
+  /**
+   * `blur` (default), which looks as Next.js draws it but costs the browser next to nothing, or with a `blurDataURL` of the
+   * app's own is Next.js's; the picture that a ThumbHash or a BlurHash stands for; or what `<Image>` takes.
+   */
   placeholder?: 'thumbhash' | 'blurhash' | NonNullable<ImageProps['placeholder']>
   /** How long to wait for the placeholder. */
   timeoutMs?: number
@@ -27,30 +31,35 @@ type Placeholder = NonNullable<ImageProps['placeholder']>
  * given, its height is then the browser's to find out.
  */
 export async function PixgateImage({ src, timeoutMs, placeholder = 'blur', ...props }: PixgateImageProps): Promise<ReactElement> {
-  const hashed = placeholder === 'thumbhash' || placeholder === 'blurhash'
-  if (isInline(src)) {
-    const own = hashed || (placeholder === 'blur' && !props.blurDataURL) ? {} : { placeholder }
-    return <NextImage {...props} {...own} src={src} />
-  }
+  const drawn = placeholder === 'thumbhash' || placeholder === 'blurhash' || (placeholder === 'blur' && !props.blurDataURL)
   const [width, height] = [pixels(props.width), pixels(props.height)]
+  const sized = props.fill || (width && height)
+  // Nothing that the service would know is missing, or it cannot know.
+  if (isInline(src) || (sized && !drawn)) return <NextImage {...props} {...(!drawn && { placeholder })} src={src} />
   const assumed = width && height ? { width, height } : {}
   const details = await getDetails(src, timeoutMs === undefined ? assumed : { ...assumed, timeoutMs })
-  // Six keys and no more: they are written into the page for the browser.
-  const { blurDataURL, blurWidth, blurHeight } = details
-  const image = { src, width: details.width, height: details.height, blurDataURL, blurWidth, blurHeight }
-  if (hasPlaceholder(image)) {
-    return <NextImage {...props} placeholder={hashed ? (ofHash(placeholder, details) ?? 'blur') : placeholder} src={image} />
+  // No key more than is needed: they are written into the page for the browser.
+  const image = { src, width: details.width, height: details.height }
+  if (hasPlaceholder(details)) {
+    const picture = drawn ? pictureOf(placeholder, details) : undefined
+    if (picture) return <NextImage {...props} placeholder={picture} src={image} />
+    const { blurDataURL, blurWidth, blurHeight } = details
+    return <NextImage {...props} placeholder={drawn ? 'blur' : placeholder} src={{ ...image, blurDataURL, blurWidth, blurHeight }} />
   }
   const { style, ...rest } = props
-  // What the app gave itself still holds.
-  const own = !hashed && (placeholder !== 'blur' || props.blurDataURL) ? { placeholder } : {}
-  const sized = props.fill || (width && height)
   const shape = sized ? style : { maxWidth: '100%', height: 'auto', ...style }
-  return <NextImage {...rest} {...own} {...(shape && { style: shape })} src={image} />
+  // What the app gave itself still holds.
+  return <NextImage {...rest} {...(!drawn && { placeholder })} {...(shape && { style: shape })} src={image} />
 }
 
-function ofHash(kind: 'thumbhash' | 'blurhash', { thumbhash, blurhash, width, height }: PixgateImageDetails): Placeholder | undefined {
-  return (kind === 'thumbhash' ? thumbHashDataURL(thumbhash) : blurHashDataURL(blurhash, width, height)) as Placeholder | undefined
+function pictureOf(kind: 'blur' | 'thumbhash' | 'blurhash', details: PixgateImageDetails): Placeholder | undefined {
+  const { blurDataURL, thumbhash, blurhash, width, height } = details
+  const pictures = {
+    blur: () => blurredDataURL(blurDataURL),
+    thumbhash: () => thumbHashDataURL(thumbhash),
+    blurhash: () => blurHashDataURL(blurhash, width, height),
+  }
+  return pictures[kind]() as Placeholder | undefined
 }
 
 function pixels(size: number | `${number}` | undefined): number | undefined {

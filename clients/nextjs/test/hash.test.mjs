@@ -1,34 +1,10 @@
 // ThumbHash and BlurHash as pictures, against what their authors' own decoders make of the same hashes.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { crc32, inflateSync } from 'node:zlib'
 
 import { blurHashDataURL, thumbHashDataURL } from '@pixgate/next'
 
-/** Reads back a PNG as strictly as a browser: signature, checksums, one filter byte a row. */
-function read(url) {
-  assert.match(url, /^data:image\/png;base64,[A-Za-z0-9+/]+={0,2}$/)
-  const png = Buffer.from(url.slice('data:image/png;base64,'.length), 'base64')
-  assert.deepEqual([...png.subarray(0, 8)], [137, 80, 78, 71, 13, 10, 26, 10])
-  const chunks = {}
-  for (let at = 8; at < png.length; ) {
-    const end = at + 8 + png.readUInt32BE(at)
-    // Node.js 18 has no crc32 to judge by.
-    if (crc32) assert.equal(png.readUInt32BE(end), crc32(png.subarray(at + 4, end)))
-    chunks[png.toString('latin1', at + 4, at + 8)] = png.subarray(at + 8, end)
-    at = end + 4
-  }
-  const [width, height] = [chunks.IHDR.readUInt32BE(0), chunks.IHDR.readUInt32BE(4)]
-  const channels = chunks.IHDR[9] === 6 ? 4 : 3
-  const rows = inflateSync(chunks.IDAT)
-  assert.equal(rows.length, height * (1 + width * channels))
-  const pixel = (x, y) => {
-    const row = rows.subarray(y * (1 + width * channels), (y + 1) * (1 + width * channels))
-    assert.equal(row[0], 1)
-    return Array.from({ length: channels }, (_, c) => Array.from({ length: x + 1 }, (_, n) => row[1 + n * channels + c]).reduce((a, b) => (a + b) & 255))
-  }
-  return { width, height, pixel }
-}
+import { read } from './png.mjs'
 
 function near(actual, expected, tolerance) {
   assert.equal(actual.length, expected.length)

@@ -6,6 +6,8 @@ import { blurHashDataURL, configurePixgate, getImage, PixgateImage, thumbHashDat
 import { createElement } from 'react'
 import { renderToStaticMarkup } from 'react-dom/server'
 
+import { blurredDataURL } from '../dist/blur.js'
+import { write } from './png.mjs'
 import { PIXEL, placeholder, start } from './service.mjs'
 
 const SRC = 'https://a.example/a.jpg'
@@ -36,6 +38,21 @@ test('sizes and placeholder come from the service', async (t) => {
   assert.match(html, /srcSet="[^"]*url=https%3A%2F%2Fa\.example%2Fa\.jpg/)
 })
 
+test('the blur is a picture that was blurred here, and nothing else of the kind is in the page', async (t) => {
+  const small = write([[[200, 40, 40], [40, 40, 200]], [[40, 200, 40], [0, 0, 0]]])
+  await up(t, (urls) => urls.map((src) => placeholder(src, { blurDataURL: small })))
+  for (const props of [{}, { placeholder: 'blur' }, { fill: true, sizes: '50vw' }]) {
+    const html = await render(props)
+    assert.ok(html.includes(`background-image:url(&quot;${blurredDataURL(small)}&quot;)`), html)
+    assert.ok(!html.includes('feGaussianBlur') && !html.includes(small), html)
+    // What is written into the page for the browser.
+    const given = (await PixgateImage({ src: SRC, alt: 'a', ...props })).props.src
+    assert.deepEqual(given, { src: SRC, width: 2048, height: 1365 })
+  }
+  const own = await render({ blurDataURL: PIXEL })
+  assert.ok(own.includes(PIXEL) && own.includes('feGaussianBlur') && !own.includes(small), 'a placeholder of the app, as Next.js has it')
+})
+
 test('fill, sizes and priority are those of <Image>', async (t) => {
   await up(t)
   const html = await render({ fill: true, sizes: '50vw', priority: true })
@@ -49,6 +66,20 @@ test('a placeholder of the app wins', async (t) => {
   await up(t)
   const html = await render({ placeholder: 'empty' })
   assert.ok(!html.includes(PIXEL) && !html.includes('background-image'), html)
+})
+
+test('what needs nothing of the service does not wait for it', async (t) => {
+  const service = await up(t)
+  for (const size of [{ width: 300, height: 100 }, { fill: true, sizes: '50vw' }]) {
+    const html = await render({ ...size, placeholder: 'empty' })
+    assert.ok(html.includes('url=https%3A%2F%2Fa.example%2Fa.jpg') && !html.includes('background-image'), html)
+    assert.ok((await render({ ...size, blurDataURL: PIXEL })).includes(PIXEL), 'a placeholder of the app')
+    assert.ok((await render({ ...size, placeholder: PIXEL })).includes(PIXEL), 'a placeholder of the app')
+  }
+  assert.match(await render({ width: 300, height: 100, placeholder: 'empty' }), / width="300" height="100"/)
+  assert.equal(service.asked.length, 0)
+  assert.match(await render({ width: 300, placeholder: 'empty' }), / width="300" height="200"/)
+  assert.equal(service.asked.length, 1, 'for the height')
 })
 
 test('ThumbHash and BlurHash are shown as the pictures they stand for', async (t) => {

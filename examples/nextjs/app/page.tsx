@@ -2,7 +2,7 @@ import Image from 'next/image'
 
 import grad from '../public/grad.jpg'
 
-const WAYS = { '': 'Next.js’s own optimizer', '/ingress': 'an ingress rule', '/path': 'images.path', '/loader': 'the loader, with placeholders' }
+const WAYS = { '': 'Next.js’s own optimizer', '/ingress': 'an ingress rule', '/path': 'images.path', '/loader': 'the loader, with placeholders', '/own': 'the same on this host' }
 
 /** Pictures of the app itself: one that the build knows, one by its path. The service fetches them from `sources.base_url`. */
 export default function Home() {

@@ -3,11 +3,13 @@ import Image, { type ImageProps } from 'next/image'
 
 import type { PhotoData } from './photos'
 
-type Props = { photo: PhotoData; hash?: 'thumbhash' | 'blurhash' } & Omit<ImageProps, 'src' | 'alt' | 'placeholder'>
+type Props = { photo: PhotoData; placeholder?: 'thumbhash' | 'blurhash' | 'blur' | 'empty' } & Omit<ImageProps, 'src' | 'alt' | 'placeholder'>
 
-/** A picture. With Pixgate's loader its sizes and its placeholder come from the service; else its sizes from our data. */
-export function Photo({ photo: { src, alt, width, height }, hash, ...props }: Props) {
-  if (process.env.EXAMPLE_MODE === 'loader') return <PixgateImage src={src} alt={alt} placeholder={hash ?? 'blur'} {...props} />
+const BY_LOADER = ['loader', 'own'].includes(process.env.EXAMPLE_MODE ?? '')
+
+/** A picture. With Pixgate's loader its sizes and its placeholder come from the service; else what our data has of them. */
+export function Photo({ photo: { src, alt, width, height, blurDataURL }, placeholder, ...props }: Props) {
+  if (BY_LOADER) return <PixgateImage src={src} alt={alt} {...(placeholder && { placeholder })} {...props} />
   const size = props.fill || props.width ? {} : { width, height }
-  return <Image src={src} alt={alt} {...size} {...props} />
+  return <Image src={src} alt={alt} {...(blurDataURL && { blurDataURL, placeholder: 'blur' })} {...size} {...props} />
 }

@@ -5,6 +5,8 @@ export interface PhotoData {
   alt: string
   width: number
   height: number
+  /** What a tool like plaiceholder would have put there. */
+  blurDataURL?: string
 }
 
 const FILES: [file: string, alt: string, width: number, height: number][] = [
@@ -24,10 +26,12 @@ const origin = () => process.env.ORIGIN_URL ?? 'http://127.0.0.1:4100'
 
 /** Picture `n`; beyond the files, JPEGs that differ from them in their bytes alone. */
 export function photo(n: number): PhotoData {
+  const blurs: Record<string, string> = JSON.parse(process.env.EXAMPLE_BLURS || '{}')
   const plain = FILES[n]
   const [file, alt, width, height] = plain ?? FILES[n % 6]!
   const path = plain ? file : `${n}/${file}`
-  return { src: `${origin()}/images/${path}`, alt, width, height }
+  const src = `${origin()}/images/${path}`
+  return { src, alt, width, height, blurDataURL: blurs[src] }
 }
 
 export function photos(from: number, count: number): PhotoData[] {

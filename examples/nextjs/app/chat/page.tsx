@@ -10,7 +10,7 @@ export default function Chat() {
   return (
     <div className="chat">
       {MESSAGES.map((message) => (
-        <p key={message}>{typeof message === 'string' ? message : <Photo photo={photo(message)} hash="thumbhash" sizes="320px" />}</p>
+        <p key={message}>{typeof message === 'string' ? message : <Photo photo={photo(message)} placeholder="thumbhash" sizes="320px" />}</p>
       ))}
     </div>
   )

@@ -11,7 +11,7 @@ export default function People() {
     <ul className="people">
       {PEOPLE.map(([name, picture]) => (
         <li key={name}>
-          <Photo photo={{ ...photo(picture), alt: '' }} width={48} height={48} hash="blurhash" quality={90} />
+          <Photo photo={{ ...photo(picture), alt: '' }} width={48} height={48} placeholder="blurhash" quality={90} />
           {name}
         </li>
       ))}
