@@ -13,12 +13,17 @@ use crate::replicas::replica;
 
 const AVIF: [(&str, &str); 1] = [("accept", "image/avif,image/webp,image/*;q=0.8")];
 
-/// A photograph of the repository's own, so that encoders have something to save.
+/// A picture of the repository's own, of which encoders with more time save a good part.
 async fn photograph() -> (Origin, String) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/images/lake.jpg");
+    fixture("dusk.jpg").await
+}
+
+async fn fixture(name: &str) -> (Origin, String) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/images").join(name);
     let origin = Origin::start().await;
-    origin.set("/lake.jpg", Reply::new(std::fs::read(file).expect("a fixture"), "image/jpeg"));
-    let url = origin.url("/lake.jpg");
+    let path = format!("/{name}");
+    origin.set(&path, Reply::new(std::fs::read(file).expect("a fixture"), "image/jpeg"));
+    let url = origin.url(&path);
     (origin, url)
 }
 
@@ -68,7 +73,7 @@ async fn what_is_asked_for_again_becomes_smaller_under_a_new_name() {
         let known = app.get_with(&target, &[("if-none-match", first.must("etag"))]).await;
         assert_eq!(known.status, 200, "the old name is not the new picture's");
     }
-    assert_eq!(origin.hits("/lake.jpg"), 1, "its bytes were still there");
+    assert_eq!(origin.hits("/dusk.jpg"), 1, "its bytes were still there");
     assert!((app.metric("pixgate_refined_total").await - 2.0).abs() < 0.5);
     let started = Instant::now();
     loop {
@@ -96,6 +101,26 @@ async fn what_is_asked_for_once_or_has_no_better_setting_stays_as_it_is() {
     until_changed(&app, &again, &[], &first).await;
     assert!((app.metric("pixgate_refined_total").await - 1.0).abs() < 0.5);
     assert_eq!(app.image(&url, "w=384&f=webp").await.must("etag"), once.must("etag"));
+}
+
+/// Fine detail all over, of which the slow setting makes a better picture, but no smaller one.
+#[tokio::test]
+async fn what_would_not_become_smaller_keeps_its_name_for_long() {
+    let (_origin, url) = fixture("lake.jpg").await;
+    let app = Setup::new().start().await;
+    let target = image(&url, "w=640&f=avif");
+    let first = app.get(&target).await;
+    assert!(max_age(&first) <= 60, "{}", first.must("cache-control"));
+    let started = Instant::now();
+    loop {
+        let again = app.get(&target).await;
+        assert_eq!((again.must("etag"), &again.body), (first.must("etag"), &first.body));
+        if max_age(&again) > 3_600 {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "still {}", again.must("cache-control"));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! AVIF: pixels to YUV, an AV1 encoder of choice, and the HEIF boxes around what it makes.
 //!
-//! The law: **one still picture, 8 bits, full range, CICP 1/13/6** (BT.709 primaries, sRGB curve, BT.601 matrix): what
-//! every decoder assumes when it ignores the labels. Photographs are 4:2:0, graphics 4:4:4; alpha is a second,
-//! monochrome picture.
+//! The law: **one still picture, full range, CICP 1/13/6** (BT.709 primaries, sRGB curve, BT.601 matrix): what every
+//! decoder assumes when it ignores the labels. Photographs are 4:2:0 of 10 bits, which take 3 to 7 % fewer bytes at the same
+//! score than 8 for half as much time again; graphics 4:4:4 of 8; alpha is a second, monochrome picture of the same depth.
 
 mod aom;
 mod rav1e;
@@ -10,7 +10,7 @@ mod yuv;
 
 use avif_serialize::Aviffy;
 
-use self::yuv::Yuv;
+use self::yuv::{Sample, Yuv};
 use super::{Error, Picture, graphic, quality};
 use crate::variant::{Effort, Quality};
 
@@ -48,17 +48,30 @@ pub(crate) fn encode_aom(picture: &Picture, cq_level: u8, effort: Effort) -> Res
 }
 
 fn aom_still(picture: &Picture, graphic: bool, cq_level: u8, effort: Effort) -> Result<Vec<u8>, Error> {
-    let subsampled = !graphic;
-    let speed = aom::Speed::of(effort, graphic);
+    let setting = aom::Setting::of(effort, graphic);
+    if graphic {
+        planes::<u8>(picture, false, cq_level, setting)
+    } else {
+        planes::<u16>(picture, true, cq_level, setting)
+    }
+}
+
+fn planes<S: Sample>(
+    picture: &Picture,
+    subsampled: bool,
+    cq_level: u8,
+    setting: aom::Setting,
+) -> Result<Vec<u8>, Error> {
     let (width, height) = (picture.width, picture.height);
-    let colour = aom::encode(&Yuv::of(picture, subsampled), cq_level, speed)?;
+    let colour = aom::encode(&Yuv::<S>::of(picture, subsampled), cq_level, setting)?;
     // Half the level: an error of the mask shows as a halo along every edge, and masks are cheap.
-    let alpha = picture.alpha.then(|| aom::encode(&Yuv::mask(picture), cq_level / 2 + 1, speed)).transpose()?;
+    let mask = || aom::encode(&Yuv::<S>::mask(picture), cq_level / 2 + 1, setting);
+    let alpha = picture.alpha.then(mask).transpose()?;
     let mut file = Vec::with_capacity(colour.len() + alpha.as_ref().map_or(0, Vec::len) + 512);
     Aviffy::new()
         .set_seq_profile(u8::from(!subsampled))
         .set_chroma_subsampling((subsampled, subsampled))
-        .write(&mut file, &colour, alpha.as_deref(), width, height, 8)
+        .write(&mut file, &colour, alpha.as_deref(), width, height, S::BITS)
         .map_err(|error| Error::Encode(format!("avif: {error}")))?;
     Ok(file)
 }
