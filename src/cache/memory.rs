@@ -1,10 +1,10 @@
 //! The first tier: moka caches in this process for records, variants and, briefly, source bytes.
 //!
 //! Each is weighed in bytes against its own budget and eviction is moka's TinyLFU, so a scan of rare pictures does not
-//! push out the popular ones. A look-up takes no lock.
+//! push out the popular ones. A look-up of records and variants takes no lock.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,11 +31,23 @@ pub struct SourceBytes {
     pub bytes: Bytes,
 }
 
+/// A download until it expires. What moka has let go of it frees some hundred operations later, and never while nothing
+/// is asked; megabytes are not left to that, so they are taken out of their place at once.
+#[derive(Clone)]
+struct Place(Arc<Mutex<Option<SourceBytes>>>);
+
+impl Place {
+    fn open(&self) -> MutexGuard<'_, Option<SourceBytes>> {
+        // What it guards is whole at every moment, so a panic elsewhere spoils nothing.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The memory tier.
 pub struct Memory {
     records: Cache<SourceKey, Arc<SourceRecord>, RandomState>,
     variants: Cache<VariantKey, Arc<Entry>, RandomState>,
-    sources: Cache<SourceKey, SourceBytes, RandomState>,
+    sources: Cache<SourceKey, Place, RandomState>,
     changes: AtomicU64,
 }
 
@@ -60,7 +72,8 @@ impl Memory {
                 .build_with_hasher(RandomState::default()),
             sources: Cache::builder()
                 .max_capacity(settings.source_bytes)
-                .weigher(|_, source: &SourceBytes| weight(source.bytes.len()))
+                .weigher(|_, place: &Place| weight(place.open().as_ref().map_or(0, |source| source.bytes.len())))
+                .eviction_listener(|_, place, _| drop(place.open().take()))
                 .time_to_idle(SOURCE_BYTES_IDLE)
                 .build_with_hasher(RandomState::default()),
             changes: AtomicU64::new(0),
@@ -109,12 +122,12 @@ impl Memory {
 
     /// Bytes of a source that were downloaded a moment ago.
     pub fn source(&self, key: &SourceKey) -> Option<SourceBytes> {
-        self.sources.get(key)
+        self.sources.get(key)?.open().clone()
     }
 
     /// Keeps downloaded bytes for a short while.
     pub fn put_source(&self, key: SourceKey, source: SourceBytes) {
-        self.sources.insert(key, source);
+        self.sources.insert(key, Place(Arc::new(Mutex::new(Some(source)))));
     }
 
     /// Bytes held now, by weight: (records, variants, sources). Also lets moka do its pending evictions.

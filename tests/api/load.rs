@@ -194,6 +194,39 @@ async fn memory_settles_over_many_misses() {
     assert!(after_500 < after_50 + after_50 / 2, "{after_50} after 50, {after_500} after 500");
 }
 
+/// A BMP of about 1 MB: downloaded in full, drawn in a moment. `seed` makes it one of its own.
+fn bitmap(seed: u32) -> Vec<u8> {
+    pictures::encoded(&busy(640, 540, seed), ImageFormat::Bmp)
+}
+
+/// Downloads wait a quarter of a minute for the next width of the page; afterwards they are not the service's any more.
+#[tokio::test]
+async fn what_a_burst_of_downloads_took_goes_back_to_the_system() {
+    const SOURCES: u32 = 48;
+    let origin = Origin::start().await;
+    let app = Setup::new().start().await;
+    app.image(&origin.url("/nothing.jpg"), "w=96&f=webp").await;
+    for n in 0..SOURCES {
+        let path = format!("/{n}.bmp");
+        origin.set(&path, Reply::new(bitmap(n), "image/bmp"));
+        app.image(&origin.url(&path), "w=96&f=webp").await.look();
+    }
+    let held = app.metric("pixgate_cache_bytes").await as u64;
+    assert!(held > 30_000_000, "{held} bytes of downloads are held");
+    // Renders tidy up after themselves within seconds; this is about what is left then.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let before = app.resident_bytes();
+    let asked = Instant::now();
+    loop {
+        let now = app.resident_bytes();
+        if now + held / 4 * 3 < before {
+            break;
+        }
+        assert!(asked.elapsed() < Duration::from_secs(60), "{before} bytes resident, and {now} a minute later");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
 #[tokio::test]
 async fn sigterm_finishes_what_is_in_flight_and_refuses_new_work() {
     let origin = Origin::start().await;
