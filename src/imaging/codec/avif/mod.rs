@@ -48,7 +48,7 @@ pub(crate) fn encode_aom(picture: &Picture, cq_level: u8, effort: Effort) -> Res
 }
 
 fn aom_still(picture: &Picture, graphic: bool, cq_level: u8, effort: Effort) -> Result<Vec<u8>, Error> {
-    let setting = aom::Setting::of(effort, graphic);
+    let setting = aom::Setting::of(effort, graphic, u64::from(picture.width) * u64::from(picture.height));
     if graphic {
         planes::<u8>(picture, false, cq_level, setting)
     } else {
