@@ -115,7 +115,7 @@ fn our_points(bench: &Bench, peer: &Peer, jobs: &[(Source, u32)], format: Format
 }
 
 /// Asks again until the answer is not to be replaced by a better one any more: then others may keep it for long.
-fn refined(peer: &Peer, request: &Request) -> Option<client::Answer> {
+pub(crate) fn refined(peer: &Peer, request: &Request) -> Option<client::Answer> {
     let started = Instant::now();
     while started.elapsed() < PATIENCE {
         let answer = client::get(peer.address(), request).ok().filter(|answer| answer.ok)?;
