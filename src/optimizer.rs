@@ -23,7 +23,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
-use self::decoded::{Held, Pictures};
+use self::decoded::{Held, Keep, Pictures};
 pub use self::error::Error;
 use self::outcome::outcome;
 pub use self::outcome::{Outcome, RequestTimings};
@@ -110,6 +110,7 @@ pub struct Optimizer {
     draws: Flights<VariantKey, Result<Drawn, Arc<Error>>>,
     decodes: Flights<ContentHash, Result<Arc<Held>, Arc<Error>>>,
     pictures: Pictures,
+    keep: Keep,
     journeys: Flights<(SourceKey, Wish, u64), Answer>,
     placeholders: Flights<(SourceKey, u64), Result<Known, Arc<Error>>>,
     failures: moka::sync::Cache<SourceKey, Failure>,
@@ -149,6 +150,7 @@ impl Optimizer {
             draws: Flights::new(runtime.clone()),
             decodes: Flights::new(runtime.clone()),
             pictures: Pictures::default(),
+            keep: Keep::beside(scheduler.memory()),
             journeys: Flights::new(runtime.clone()),
             placeholders: Flights::new(runtime.clone()),
             pace: Pace::new(imaging.avif_engine),

@@ -99,6 +99,11 @@ impl Scheduler {
         Instant::now() + self.shared.settings.render_timeout
     }
 
+    /// The budget for the estimated memory of renders that run at once, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.shared.settings.decode_memory
+    }
+
     /// Runs `job` on a render thread, until `deadline`. `cost` is the estimated peak memory of the job in bytes.
     ///
     /// # Errors

@@ -1,13 +1,16 @@
 //! Decoded sources, for as long as somebody makes something of them.
 //!
 //! The law: of equal bytes there is one decode at a time and one picture in memory, whose share of the memory budget is
-//! given back when the last who uses it is done; nothing is kept for who might come.
+//! given back when the last who uses it is done. Only what a placeholder was made of is kept for who is about to come,
+//! for a moment and within a small budget of its own.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
 
 use super::{Error, Optimizer};
 use crate::imaging::schedule::Reservation;
@@ -15,13 +18,18 @@ use crate::imaging::{self, Decoded, Probe};
 use crate::record::SourceRecord;
 use crate::variant::ContentHash;
 
+/// A page that was told a placeholder asks for the picture as soon as the browser has read it.
+const MOMENT: Duration = Duration::from_secs(2);
+/// Of the budget for renders, what pictures that are kept may take besides.
+const KEPT_SHARE: u64 = 8;
+
 /// A decoded source with its share of the memory budget.
 pub(super) struct Held {
     pub(super) decoded: Decoded,
     pub(super) probe: Probe,
     content: ContentHash,
     among: Pictures,
-    _memory: Reservation,
+    memory: Mutex<Reservation>,
 }
 
 impl Drop for Held {
@@ -48,7 +56,32 @@ impl Pictures {
     }
 }
 
+/// Room for pictures that are kept, in kB.
+#[derive(Clone)]
+pub(super) struct Keep(Arc<Semaphore>);
+
+impl Keep {
+    /// Room beside a budget of `decode_memory` bytes for renders.
+    pub(super) fn beside(decode_memory: u64) -> Self {
+        let kilobytes = usize::try_from(decode_memory / KEPT_SHARE / 1_000).unwrap_or(usize::MAX);
+        Self(Arc::new(Semaphore::new(kilobytes.min(Semaphore::MAX_PERMITS))))
+    }
+}
+
 impl Optimizer {
+    /// Keeps the pixels for the page that is about to ask for the picture, where there is room.
+    pub(super) fn keep_for_a_moment(&self, held: Arc<Held>) {
+        let kilobytes = u32::try_from(held.decoded.bytes().div_ceil(1_000)).unwrap_or(u32::MAX);
+        let Ok(room) = Arc::clone(&self.keep.0).try_acquire_many_owned(kilobytes) else { return };
+        // Renders that wait for memory do not wait for this.
+        held.memory.lock().unwrap_or_else(PoisonError::into_inner).shrink_to(0);
+        self.runtime.spawn(async move {
+            sleep(MOMENT).await;
+            drop(held);
+            drop(room);
+        });
+    }
+
     /// The pixels of a source: those that somebody uses already, or those of a decode that all who ask meanwhile share.
     pub(super) async fn decoded(
         self: &Arc<Self>,
@@ -81,7 +114,7 @@ impl Optimizer {
             let probe = imaging::probe(&bytes, &settings.limits)?;
             let decoded = Decoded::of(&bytes, &probe, &settings, deadline)?;
             memory.shrink_to(decoded.bytes());
-            Ok::<_, imaging::Error>(Arc::new(Held { decoded, probe, content, among, _memory: memory }))
+            Ok::<_, imaging::Error>(Arc::new(Held { decoded, probe, content, among, memory: Mutex::new(memory) }))
         };
         let done = self.scheduler.begin(cost, deadline, job).await;
         let held = done.map_err(|error| Error::from_schedule(error, self.scheduler.retry_after()))?.value?;

@@ -101,7 +101,10 @@ impl Optimizer {
     ) -> Result<Arc<PlaceholderSet>, Arc<Error>> {
         let deadline = self.scheduler.deadline();
         if record.format != ImageFormat::Svg {
-            return Ok(Arc::clone(&self.decoded(record, &bytes, deadline).await?.decoded.placeholder));
+            let held = self.decoded(record, &bytes, deadline).await?;
+            let placeholder = Arc::clone(&held.decoded.placeholder);
+            self.keep_for_a_moment(held);
+            return Ok(placeholder);
         }
         let settings = Arc::clone(&self.imaging);
         let job = move || {

@@ -223,6 +223,38 @@ async fn the_first_decode_pays_for_it() {
     assert_eq!(origin.hits("/a.jpg"), 1);
 }
 
+async fn decodes(app: &App) -> u64 {
+    let page = app.admin("/metrics", &[]).await.text();
+    let line = page.lines().find_map(|line| line.strip_prefix("pixgate_render_seconds_count{stage=\"decode\"} "));
+    line.expect("a count").parse().expect("a number")
+}
+
+/// A page that was told it asks for the picture at once; later, its pixels are not kept for anybody.
+#[tokio::test]
+async fn what_a_placeholder_was_made_of_serves_the_pictures_that_follow() {
+    let origin = Origin::with("/a.jpg", jpeg(400, 300), "image/jpeg").await;
+    let app = Setup::new().start().await;
+    let url = origin.url("/a.jpg");
+    assert_eq!(placeholder(&app, &url, "").await.status, 200);
+    for width in [64, 96] {
+        assert_eq!(app.image(&url, &format!("w={width}&f=webp")).await.look().width, width);
+    }
+    assert_eq!(decodes(&app).await, 1);
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    app.image(&url, "w=128&f=webp").await.look();
+    assert_eq!(decodes(&app).await, 2);
+}
+
+#[tokio::test]
+async fn pixels_that_are_kept_for_who_follows_have_a_small_budget() {
+    let origin = Origin::with("/a.jpg", jpeg(400, 300), "image/jpeg").await;
+    let app = Setup::new().text("limits.decode_memory", "2MB").start().await;
+    let url = origin.url("/a.jpg");
+    assert_eq!(placeholder(&app, &url, "").await.status, 200);
+    app.image(&url, "w=64&f=webp").await.look();
+    assert_eq!(decodes(&app).await, 2, "an eighth of the budget is less than 360 kB");
+}
+
 #[tokio::test]
 async fn a_moving_picture_is_stood_in_for_by_its_first_frame() {
     let origin = Origin::start().await;
