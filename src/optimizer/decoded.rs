@@ -5,11 +5,11 @@
 //! for a moment and within a small budget of its own.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
 use super::{Error, Optimizer};
@@ -30,6 +30,8 @@ pub(super) struct Held {
     content: ContentHash,
     among: Pictures,
     memory: Mutex<Reservation>,
+    /// Its room, once it is kept, for as long as anybody uses it: what was kept is not in the budget of renders any more.
+    kept: OnceLock<OwnedSemaphorePermit>,
 }
 
 impl Drop for Held {
@@ -73,12 +75,14 @@ impl Optimizer {
     pub(super) fn keep_for_a_moment(&self, held: Arc<Held>) {
         let kilobytes = u32::try_from(held.decoded.bytes().div_ceil(1_000)).unwrap_or(u32::MAX);
         let Ok(room) = Arc::clone(&self.keep.0).try_acquire_many_owned(kilobytes) else { return };
+        if held.kept.set(room).is_err() {
+            return;
+        }
         // Renders that wait for memory do not wait for this.
         held.memory.lock().unwrap_or_else(PoisonError::into_inner).shrink_to(0);
         self.runtime.spawn(async move {
             sleep(MOMENT).await;
             drop(held);
-            drop(room);
         });
     }
 
@@ -114,7 +118,14 @@ impl Optimizer {
             let probe = imaging::probe(&bytes, &settings.limits)?;
             let decoded = Decoded::of(&bytes, &probe, &settings, deadline)?;
             memory.shrink_to(decoded.bytes());
-            Ok::<_, imaging::Error>(Arc::new(Held { decoded, probe, content, among, memory: Mutex::new(memory) }))
+            Ok::<_, imaging::Error>(Arc::new(Held {
+                decoded,
+                probe,
+                content,
+                among,
+                memory: Mutex::new(memory),
+                kept: OnceLock::new(),
+            }))
         };
         let done = self.scheduler.begin(cost, deadline, job).await;
         let held = done.map_err(|error| Error::from_schedule(error, self.scheduler.retry_after()))?.value?;
