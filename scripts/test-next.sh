@@ -14,8 +14,8 @@ what=${1:-all}
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 export NEXT_TELEMETRY_DISABLED=1
 
-# nginx is the ingress of the README; fonts, so that a page has text.
-scripts/packages.sh chromium nginx fonts-dejavu-core
+# nginx is the ingress of the README and openssl makes its certificates; fonts, so that a page has text.
+scripts/packages.sh chromium nginx openssl fonts-dejavu-core
 PATH="$(scripts/node.sh):$PATH"
 export PATH
 
@@ -40,8 +40,11 @@ install $package
 npm --prefix $package run --silent build
 install examples/nextjs $package/dist/*
 
-# One address, which is written into the builds.
+# One address, which is written into the builds: where the service listens, but for the measurement, where an ingress does.
 export NEXT_PUBLIC_PIXGATE_URL=${NEXT_PUBLIC_PIXGATE_URL:-http://127.0.0.1:18080}
+if [ "$what" = bench ]; then
+  export PIXGATE_URL=$NEXT_PUBLIC_PIXGATE_URL NEXT_PUBLIC_PIXGATE_URL=https://images.shop.test
+fi
 if [ "$what" = compare ]; then
   node examples/nextjs/build.mjs next
 else
@@ -54,6 +57,14 @@ case $what in
     node scripts/compare-next.mjs
     ;;
   compare) node scripts/compare-next.mjs ;;
-  bench) node scripts/bench-next.mjs "${ROUNDS:-3}" ;;
+  bench)
+    # As on two machines: one half of the processors is the servers', the other the browser's.
+    processors=$(nproc) run=()
+    if [ "$processors" -gt 1 ]; then
+      export SERVER_CPUS=$((processors / 2))-$((processors - 1))
+      run=(taskset -c "0-$((processors / 2 - 1))")
+    fi
+    "${run[@]}" node scripts/bench-next/bench.mjs "${ROUNDS:-3}"
+    ;;
   *) echo "test-next.sh: no such thing as $what" >&2 && exit 2 ;;
 esac

@@ -16,8 +16,10 @@ export const EXAMPLE = path('../../../examples/nextjs/')
 export const ARTEFACTS = path('../../../artefacts/')
 mkdirSync(ARTEFACTS, { recursive: true })
 
-/** Written into the example's builds, so it is fixed. */
-export const PIXGATE_URL = process.env.NEXT_PUBLIC_PIXGATE_URL ?? 'http://127.0.0.1:18080'
+/** Written into the example's builds, so it is fixed: what browsers ask. */
+const PUBLIC_URL = process.env.NEXT_PUBLIC_PIXGATE_URL ?? 'http://127.0.0.1:18080'
+/** Where the service listens: there too, if nothing is between. */
+export const PIXGATE_URL = process.env.PIXGATE_URL ?? PUBLIC_URL
 
 /** What is running, by the group that it and all that it starts are in. */
 const groups = new Set()
@@ -40,12 +42,16 @@ export async function freePort() {
   return port
 }
 
+/** What begins the command of a server: with SERVER_CPUS, a list for `taskset`, it has those processors. */
+const processors = process.env.SERVER_CPUS ? ['taskset', '-c', process.env.SERVER_CPUS] : []
+
 /** Runs a program until it answers at `url`, or says why it does not. */
 export async function run(command, args, { url, cwd, env }) {
   const answers = () => fetch(url).then((answer) => answer.status < 500, () => false)
   if (await answers()) throw new Error(`something else answers at ${url}`)
   // A group of its own: `npx`, for one, does not hand signals on to what it runs.
-  const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
+  const [program, ...rest] = [...processors, command, ...args]
+  const child = spawn(program, rest, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
   groups.add(child.pid)
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output = (output + text).slice(-20_000)))
@@ -116,7 +122,7 @@ export async function startExample(mode, origin, { clean = true, env = {} } = {}
   if (clean) rmSync(join(build, 'cache/images'), { recursive: true, force: true })
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
-  const own = { EXAMPLE_MODE: mode, ORIGIN_URL: origin, NEXT_PUBLIC_PIXGATE_URL: PIXGATE_URL, NEXT_TELEMETRY_DISABLED: '1', ...(mode === 'own' && { PIXGATE_URL }), ...env }
+  const own = { EXAMPLE_MODE: mode, ORIGIN_URL: origin, NEXT_PUBLIC_PIXGATE_URL: PUBLIC_URL, NEXT_TELEMETRY_DISABLED: '1', ...(mode === 'own' && { PIXGATE_URL }), ...env }
   const running = await run(process.execPath, ['node_modules/next/dist/bin/next', 'start', '-H', '127.0.0.1', '-p', String(port)], { url, cwd: EXAMPLE, env: own })
   return { address: url, url: url + base(mode), ...running }
 }
@@ -128,19 +134,19 @@ const base = (mode) => (mode === 'next' ? '' : `/${mode}`)
 export async function startDevelopment(mode, origin) {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
-  const env = { EXAMPLE_MODE: mode, ORIGIN_URL: origin, NEXT_PUBLIC_PIXGATE_URL: PIXGATE_URL, NEXT_TELEMETRY_DISABLED: '1' }
+  const env = { EXAMPLE_MODE: mode, ORIGIN_URL: origin, NEXT_PUBLIC_PIXGATE_URL: PUBLIC_URL, NEXT_TELEMETRY_DISABLED: '1' }
   const running = await run(process.execPath, ['node_modules/next/dist/bin/next', 'dev', '-H', '127.0.0.1', '-p', String(port)], { url, cwd: EXAMPLE, env })
   return { url: url + base(mode), ...running }
 }
 
 /** Chromium: CHROMIUM_BIN, or where Debian puts it. */
-export async function startBrowser() {
+export async function startBrowser(more = []) {
   const { chromium } = await import('playwright-core')
   const executablePath = process.env.CHROMIUM_BIN ?? '/usr/bin/chromium'
   if (!existsSync(executablePath)) throw new Error(`there is no Chromium at ${executablePath}: install it (Debian: chromium) or set CHROMIUM_BIN`)
   // Nothing of its own on the network, and a profile of its own, which playwright makes and removes.
   const quiet = ['--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-quic', '--no-first-run']
-  return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', ...quiet] })
+  return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', ...quiet, ...more] })
 }
 
 /** Whether a URL is that of a picture that an optimizer makes. */

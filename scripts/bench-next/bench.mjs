@@ -1,8 +1,10 @@
-// Ten pictures of the example on Next.js's own optimizer and on Pixgate, side by side in Chromium over a throttled network:
-// Largest Contentful Paint, when the last picture is there, and bytes; cold (nothing was ever asked for) and warm. Then the
-// bytes at equal SSIMULACRA2. Prints Markdown. PIXGATE_BIN names the service's binary, SCORE_BIN that of examples/score.rs.
+// Ten pictures of the example on Next.js's own optimizer and on Pixgate, side by side in Chromium: HTTP/2 over TLS by nginx,
+// on a line as narrow and long as a mobile one. Largest Contentful Paint, when the last picture is there, and bytes; cold
+// (nothing was ever asked for) and warm. Then the bytes at equal SSIMULACRA2. Prints Markdown. PIXGATE_BIN names the
+// service's binary, SCORE_BIN that of examples/score.rs; PIXGATE_URL is where the service shall listen, and the example is
+// built for NEXT_PUBLIC_PIXGATE_URL=https://images.shop.test.
 //
-//   node scripts/bench-next.mjs [ROUNDS [NETWORK]]
+//   node scripts/bench-next/bench.mjs [ROUNDS [NETWORK [WAY]]]
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,25 +12,31 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
-import { ARTEFACTS, isPicture, median, PIXGATE_URL, sourceOf, startBrowser, startExample, startPixgate } from '../clients/nextjs/e2e/harness.mjs'
-import { startFront } from '../examples/nextjs/front.mjs'
-import { startOrigin } from '../examples/nextjs/origin.mjs'
+import { ARTEFACTS, freePort, isPicture, median, PIXGATE_URL, sourceOf, startBrowser, startExample, startPixgate } from '../../clients/nextjs/e2e/harness.mjs'
+import { startOrigin } from '../../examples/nextjs/origin.mjs'
+import { makeCertificates, startIngress } from './ingress.mjs'
+import { startLine } from './line.mjs'
 
 const rounds = Number(process.argv[2] ?? 3)
 /** As developer tools name them: round trip in ms, and Mbit/s. */
 const ALL_NETWORKS = { 'slow 4G': [150, 1.6], 'fast 4G': [60, 9] }
 const NETWORKS = Object.fromEntries(Object.entries(ALL_NETWORKS).filter(([name]) => !process.argv[3] || name === process.argv[3]))
-/** By name: the example's build, and what its placeholders are. Next.js's blur is of pictures that are in the page's data. */
-const WAYS = {
+/**
+ * By name: the example's build, and what its placeholders are. Next.js's blur is of pictures that are in the page's data.
+ * The host of the pictures shares a certificate, and with it the connection, with that of the app, or it does not.
+ */
+const ALL_WAYS = {
   'Next.js': ['next'],
   'Next.js, blur': ['next', 'blur'],
   'Pixgate, ingress rule': ['ingress'],
   'Pixgate, `images.path`': ['path'],
+  'Pixgate, `images.path`, a certificate of its own': ['path', '', 'apart'],
+  'Pixgate, loader, no placeholder': ['loader', 'empty'],
   'Pixgate, loader, ThumbHash': ['loader', 'thumbhash'],
   'Pixgate, loader, blur': ['loader', 'blur'],
-  'Pixgate, loader, no placeholder': ['loader', 'empty'],
   'Pixgate, loader on the app’s host, blur': ['own', 'blur'],
 }
+const WAYS = Object.fromEntries(Object.entries(ALL_WAYS).filter(([name]) => !process.argv[4] || process.argv[4].split(';').includes(name)))
 const OWN = 'Next.js'
 const ANY = 'Pixgate, ingress rule'
 /** Of Next.js's ladder: up to the most that it takes. */
@@ -36,8 +44,12 @@ const qualities = [50, 75, 90, 95, 100]
 /** What the page may take at most, also cold and slow. */
 const LATE = 60_000
 
-const fixtures = fileURLToPath(new URL('../fixtures/images/', import.meta.url))
-const browser = await startBrowser()
+const fixtures = fileURLToPath(new URL('../../fixtures/images/', import.meta.url))
+const certificates = await makeCertificates()
+const ingressPort = await freePort()
+const line = await startLine(ingressPort)
+// Of the certificates nothing is excused but that nobody vouches for them.
+const browser = await startBrowser([`--host-resolver-rules=MAP *.test 127.0.0.1:${line.port}`, `--ignore-certificate-errors-spki-list=${certificates.pins}`])
 const origin = await startOrigin()
 const blurs = await blurDataURLs()
 /** Results by network, way and state. */
@@ -54,7 +66,9 @@ for (let round = 0; round < rounds; round += 1) {
 }
 await climb()
 await browser.close()
+await line.stop()
 await origin.stop()
+certificates.stop()
 
 const text = `${times()}\n${sizes()}`
 writeFileSync(join(ARTEFACTS, 'bench-next.md'), text)
@@ -62,15 +76,15 @@ console.log(text)
 
 /** One visit with nothing known, then one when all is known and nothing is left to do. */
 async function measure(way, network, keep) {
-  const [mode, placeholder = ''] = WAYS[way]
+  const [mode, placeholder = '', apart] = WAYS[way]
   const pixgate = mode === 'next' ? undefined : await startPixgate()
   const env = { EXAMPLE_PLACEHOLDER: placeholder, EXAMPLE_BLURS: mode === 'next' && placeholder ? blurs : '' }
   const app = await startExample(mode, origin.url, { env })
   // Behind an ingress both are: the rule is what differs.
-  const front = await startFront({ apps: { [mode]: app.address }, pixgate: PIXGATE_URL })
-  const url = mode === 'next' ? front.url : `${front.url}/${mode}`
+  const ingress = await startIngress({ port: ingressPort, app: app.address, pixgate: pixgate && PIXGATE_URL, certificates, shared: !apart })
+  const url = mode === 'next' ? 'https://www.shop.test' : `https://www.shop.test/${mode}`
   // The app itself is warm in both: this is about pictures. The home page has none of them.
-  for (let n = 0; n < 3; n += 1) await (await fetch(url)).text()
+  for (let n = 0; n < 3; n += 1) await (await fetch(app.url)).text()
   note(way, network, 'cold', await visit(`${url}/ten`, network), keep)
   // Twice more without a throttle, so that what is made better behind is asked for again; then until nothing changes.
   for (let bytes = -1, same = 0, n = 0; n < 30 && same < (pixgate ? 2 : 1); n += 1) {
@@ -80,7 +94,7 @@ async function measure(way, network, keep) {
     await sleep(1000)
   }
   note(way, network, 'warm', await visit(`${url}/ten`, network), keep)
-  for (const running of [front, app, pixgate]) await running?.stop()
+  for (const running of [ingress, app, pixgate]) await running?.stop()
 }
 
 /** A `blurDataURL` for each picture of the page, which an app without Pixgate gets by a tool when it gets the picture. */
@@ -100,7 +114,7 @@ async function blurDataURLs() {
 function note(way, network, state, result, keep) {
   const key = [network, way, state].join()
   seen.set(key, [...(seen.get(key) ?? []), result])
-  console.error(`${network}, ${way}, ${state}: LCP ${Math.round(result.lcp)} ms, last ${Math.round(result.last)} ms, ${result.bytes} bytes`)
+  console.error(`${network}, ${way}, ${state}: LCP ${Math.round(result.lcp)} ms, last ${Math.round(result.last)} ms, ${result.bytes} bytes, ${result.connections} connections`)
   if (keep) bodies.set([way, state].join(), result.bodies)
 }
 
@@ -114,13 +128,8 @@ async function visit(url, network) {
     window.paints = []
     new PerformanceObserver((list) => window.paints.push(...list.getEntries().map(({ startTime, url, size }) => ({ startTime, url, size })))).observe({ type: 'largest-contentful-paint', buffered: true })
   })
-  if (network) {
-    const [latency, megabits] = NETWORKS[network]
-    const throughput = (megabits * 1e6) / 8
-    const session = await context.newCDPSession(page)
-    await session.send('Network.enable')
-    await session.send('Network.emulateNetworkConditions', { offline: false, latency, downloadThroughput: throughput, uploadThroughput: throughput })
-  }
+  line.shape(network && { roundTrip: NETWORKS[network][0], megabits: NETWORKS[network][1] })
+  line.connections()
   await page.goto(url, { waitUntil: 'load', timeout: LATE })
   await page.waitForFunction(() => document.images.length === 10 && [...document.images].every((image) => image.complete && image.naturalWidth > 0), undefined, { timeout: LATE })
   // What has come still has to be painted, and the last candidate is the largest.
@@ -136,7 +145,7 @@ async function visit(url, network) {
   for (const response of responses) bodies.set(sourceOf(response.url()), { url: response.url(), body: await response.body(), type: response.headers()['content-type'] })
   if (bodies.size !== 10 || responses.length !== 10) throw new Error(`${url}: ${responses.length} answers for ${bodies.size} pictures`)
   await context.close()
-  return { lcp: paint.startTime, last, bytes: [...bodies.values()].reduce((sum, { body }) => sum + body.length, 0), bodies }
+  return { lcp: paint.startTime, last, connections: line.connections(), bytes: [...bodies.values()].reduce((sum, { body }) => sum + body.length, 0), bodies }
 }
 
 /** What Next.js makes of the same pictures at each of its qualities, for the same browser. */
@@ -181,7 +190,7 @@ function bytesAt(curve, score) {
 }
 
 function times() {
-  const lines = [`Medians of ${rounds}; ten pictures, 1280 x 800, Chromium, quality 75; both servers and the browser on one machine.`, '', '| network | state | way | LCP, ms | last picture, ms | image bytes |', '|---|---|---|---|---|---|']
+  const lines = [`Medians of ${rounds}; ten pictures, 1280 x 800, Chromium, quality 75.`, '', '| network | state | way | LCP, ms | last picture, ms | image bytes |', '|---|---|---|---|---|---|']
   for (const network of Object.keys(NETWORKS)) {
     for (const state of ['cold', 'warm']) {
       for (const way of Object.keys(WAYS)) {
