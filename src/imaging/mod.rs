@@ -8,12 +8,14 @@
 pub mod calibration;
 pub mod codec;
 pub(crate) mod decode;
+mod denser;
 mod error;
 mod fair;
 pub mod placeholder;
 mod probe;
 mod resize;
 pub mod schedule;
+mod score;
 mod still;
 
 use std::path::PathBuf;
@@ -27,9 +29,10 @@ pub use decode::Picture;
 pub use decode::isolated::{COMMAND as AVIF_COMMAND, serve as serve_avif};
 use decode::strip;
 pub use error::Error;
-pub use fair::{FAIR_QUALITY_BYTES, FAIR_QUALITY_PIXELS};
+pub use fair::FAIR_QUALITY_PIXELS;
 pub use image::metadata::Orientation;
 pub use probe::probe;
+pub use score::SCORE_BYTES;
 pub use still::Decoded;
 use still::drawing;
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    AvifEngine, Clock, Error, Picture, PlaceholderSet, Probe, Rendered, Settings, check, codec, decode, kept, resize,
+    AvifEngine, Clock, Error, Picture, PlaceholderSet, Probe, Rendered, Settings, check, codec, decode, denser, kept,
+    resize,
 };
 use crate::format::ImageFormat;
-use crate::variant::{Effort, Geometry, Output, Transform};
+use crate::variant::{Effort, Geometry, Output, Quality, Transform};
 
 /// A decoded source with its placeholder.
 #[derive(Debug)]
@@ -83,16 +84,31 @@ impl Decoded {
         let picture = resize::apply_to(&self.picture, &transform.geometry, transform.background)?;
         clock.lap(|timings| &mut timings.resize);
         check(deadline)?;
-        encoded(
-            &picture,
-            bytes,
-            probe,
-            transform,
-            format,
-            (settings.avif_engine, effort),
-            Arc::clone(&self.placeholder),
-            clock,
-        )
+        let encoded = codec::encode(&picture, format, transform.quality, settings.avif_engine, effort)?;
+        let size = (picture.width, picture.height);
+        Ok(rendered(encoded, size, bytes, probe, transform, format, Arc::clone(&self.placeholder), clock))
+    }
+
+    /// The same with more effort, in place of `first`, which is what it was answered with until now.
+    ///
+    /// # Errors
+    /// Whatever a stage reports, and `Deadline`.
+    pub fn refine(
+        &self,
+        bytes: &[u8],
+        probe: &Probe,
+        transform: &Transform,
+        settings: &Settings,
+        first: &[u8],
+        deadline: Instant,
+    ) -> Result<Rendered, Error> {
+        let made = self.finish(bytes, probe, transform, settings, Effort::Dense, deadline)?;
+        if made.original || !denser::is_for(made.format, settings) {
+            return Ok(made);
+        }
+        let picture = resize::apply_to(&self.picture, &transform.geometry, transform.background)?;
+        let quality = transform.quality.unwrap_or(Quality::DEFAULT);
+        Ok(Rendered { bytes: denser::or_coarser(&picture, made.bytes, first, quality, settings, deadline)?, ..made })
     }
 }
 
@@ -114,28 +130,28 @@ pub(super) fn drawing(
     let picture = resize::apply(picture, &transform.geometry, transform.background)?;
     clock.lap(|timings| &mut timings.resize);
     check(deadline)?;
-    encoded(&picture, bytes, probe, transform, format, (settings.avif_engine, Effort::Fast), placeholder, clock)
+    let encoded = codec::encode(&picture, format, transform.quality, settings.avif_engine, Effort::Fast)?;
+    let size = (picture.width, picture.height);
+    Ok(rendered(encoded, size, bytes, probe, transform, format, placeholder, clock))
 }
 
 #[expect(clippy::too_many_arguments, reason = "the last stage of two ways that have everything by then")]
-fn encoded(
-    picture: &Picture,
+fn rendered(
+    encoded: Vec<u8>,
+    (width, height): (u32, u32),
     bytes: &[u8],
     probe: &Probe,
     transform: &Transform,
     format: ImageFormat,
-    (engine, effort): (AvifEngine, Effort),
     placeholder: Arc<PlaceholderSet>,
     mut clock: Clock,
-) -> Result<Rendered, Error> {
-    let (width, height) = (picture.width, picture.height);
-    let encoded = codec::encode(picture, format, transform.quality, engine, effort)?;
+) -> Rendered {
     clock.lap(|timings| &mut timings.encode);
     let (bytes, original) = match kept(bytes, probe, transform, format, encoded.len()) {
         Some(own) => (own, true),
         None => (encoded, false),
     };
-    Ok(Rendered { bytes, format, width, height, placeholder, timings: clock.timings, original })
+    Rendered { bytes, format, width, height, placeholder, timings: clock.timings, original }
 }
 
 /// At which size a drawing is drawn, so that scaling has (nearly) nothing left to do.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::decoded::Held;
 use super::{Error, Optimizer};
 use crate::format::ImageFormat;
-use crate::imaging::{self, FAIR_QUALITY_BYTES, FAIR_QUALITY_PIXELS};
+use crate::imaging::{self, FAIR_QUALITY_PIXELS, SCORE_BYTES};
 use crate::record::SourceRecord;
 use crate::source::SourceUrl;
 use crate::variant::Quality;
@@ -33,7 +33,7 @@ impl Optimizer {
         let held = held.inspect_err(|error| self.remember_failure(source.key(), &record, error))?;
         let picture = Arc::clone(&held);
         let job = move || picture.decoded.fair_quality(deadline);
-        let done = self.scheduler.finish(FAIR_QUALITY_PIXELS, FAIR_QUALITY_BYTES, deadline, job).await;
+        let done = self.scheduler.finish(FAIR_QUALITY_PIXELS, SCORE_BYTES, deadline, job).await;
         let done = done.map_err(|error| Error::from_schedule(error, self.scheduler.retry_after()))?;
         let quality = done.value.map_err(|error: imaging::Error| Arc::new(Error::from(error)))?;
         Ok((self.with_quality(source, &record, quality), Some(held)))

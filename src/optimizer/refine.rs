@@ -13,7 +13,7 @@ use super::{Error, Optimizer, Outcome, RequestTimings, outcome};
 use crate::cache::redis::Lease;
 use crate::cache::{CacheStatus, Entry};
 use crate::format::ImageFormat;
-use crate::imaging::{self, Decoded};
+use crate::imaging::{self, Decoded, SCORE_BYTES};
 use crate::record::{SourceRecord, WishKey};
 use crate::source::SourceUrl;
 use crate::variant::{Effort, Transform, VariantKey, Wish};
@@ -139,7 +139,8 @@ impl Optimizer {
             Err(_) => return Refined::Failed,
         };
         let bytes = loaded.bytes.unwrap_or_default();
-        let made = match self.encoded_behind(&record, transform, bytes, *effort).await {
+        let first = here.as_ref().filter(|_| *effort == Effort::Dense).map(|here| here.bytes.clone());
+        let made = match self.encoded_behind(&record, transform, bytes, *effort, first).await {
             Ok(made) => made,
             Err(error) => {
                 tracing::debug!(source = %source, %error, "a variant could not be refined");
@@ -169,18 +170,22 @@ impl Optimizer {
         transform: Transform,
         bytes: Bytes,
         effort: Effort,
+        first: Option<Bytes>,
     ) -> Result<(Entry, Duration), Error> {
         let settings = Arc::clone(&self.imaging);
         let job = move |deadline| {
             let began = Instant::now();
             let probe = imaging::probe(&bytes, &settings.limits)?;
             let decoded = Decoded::of(&bytes, &probe, &settings, deadline)?;
-            let made = decoded.finish(&bytes, &probe, &transform, &settings, effort, deadline)?;
+            let made = match first {
+                Some(first) => decoded.refine(&bytes, &probe, &transform, &settings, &first, deadline),
+                None => decoded.finish(&bytes, &probe, &transform, &settings, effort, deadline),
+            }?;
             let effort = interim(probe.format, &transform, &settings).map(|_| effort);
             let entry = Entry::new(Bytes::from(made.bytes), made.format, made.width, made.height, effort);
             Ok::<_, imaging::Error>((entry, began.elapsed()))
         };
-        let done = self.scheduler.run_behind(record.decode_cost, job).await;
+        let done = self.scheduler.run_behind(record.decode_cost.saturating_add(SCORE_BYTES), job).await;
         Ok(done.map_err(|error| Error::from_schedule(error, self.scheduler.retry_after()))??)
     }
 

@@ -103,12 +103,26 @@ async fn what_is_asked_for_once_or_has_no_better_setting_stays_as_it_is() {
     assert_eq!(app.image(&url, "w=384&f=webp").await.must("etag"), once.must("etag"));
 }
 
-/// Stars, of which the slow setting makes a better picture, but no smaller one.
+/// Stars, of which the slow setting makes a better picture, but no smaller one unless it is asked for that.
 #[tokio::test]
-async fn what_would_not_become_smaller_keeps_its_name_for_long() {
+async fn what_only_became_better_is_made_smaller_too() {
     let (_origin, url) = fixture("hubble.jpg").await;
     let app = Setup::new().start().await;
+    up(&app).await;
     let target = image(&url, "w=256&f=avif&q=50");
+    let first = app.get(&target).await;
+    let better = until_changed(&app, &target, &[], &first).await;
+    let (before, after) = (first.body.len(), better.body.len());
+    assert!(after * 10 < before * 9, "{before} then {after}");
+    assert_eq!(better.look().size(), first.look().size());
+    assert!(max_age(&better) > 3_600);
+}
+
+#[tokio::test]
+async fn what_would_not_become_smaller_keeps_its_name_for_long() {
+    let (_origin, url) = fixture("astronaut.jpg").await;
+    let app = Setup::new().start().await;
+    let target = image(&url, "w=16&f=webp&q=50");
     let first = app.get(&target).await;
     assert!(max_age(&first) <= 60, "{}", first.must("cache-control"));
     let started = Instant::now();

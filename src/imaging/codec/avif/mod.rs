@@ -42,6 +42,13 @@ pub(super) fn encode(
     }
 }
 
+/// Encodes with libaom at the dense setting, `steps` levels coarser than the quality's.
+pub(crate) fn encode_coarser(picture: &Picture, quality: Quality, steps: u8) -> Result<Vec<u8>, Error> {
+    let graphic = graphic::is_graphic(picture);
+    let cq_level = quality::aom_cq_level(quality, Effort::Dense, graphic).saturating_add(steps).min(63);
+    aom_still(picture, graphic, cq_level, Effort::Dense)
+}
+
 /// Encodes with libaom at a native `cq-level`, 1 best to 63 worst.
 pub(crate) fn encode_aom(picture: &Picture, cq_level: u8, effort: Effort) -> Result<Vec<u8>, Error> {
     aom_still(picture, graphic::is_graphic(picture), cq_level, effort)

@@ -1,0 +1,116 @@
+//! What is encoded with more effort shall be smaller, not only better.
+//!
+//! The law: **what takes the place of an answer scores no lower than that answer**, where its level was chosen by size
+//! instead of from the table of qualities.
+
+use std::time::Instant;
+
+use super::score::{LEAST, score};
+use super::{Error, Picture, Settings, check, codec, decode, resize};
+use crate::format::ImageFormat;
+use crate::variant::{Quality, Rgb};
+
+/// A share of the bytes that is worth a new name.
+const WORTH: f64 = 0.95;
+/// What is aimed at where the table's level does not give it: well below the old bytes, and better than it was still.
+const AIM: f64 = 0.85;
+/// By how much a `cq-level` more changes the logarithm of the bytes of photographs.
+const STEP: f64 = 0.065;
+/// More steps than this are never worth the look.
+const MOST: f64 = 8.0;
+
+/// Of an AVIF that was made with more effort, or one a few levels coarser: if `made` is about as large as `first`, which is
+/// what fast settings made of the picture, then it is better instead, and pictures that those are poor at, stars for one,
+/// can be both.
+pub(super) fn or_coarser(
+    picture: &Picture,
+    made: Vec<u8>,
+    first: &[u8],
+    quality: Quality,
+    settings: &Settings,
+    deadline: Instant,
+) -> Result<Vec<u8>, Error> {
+    let share = made.len() as f64 / first.len().max(1) as f64;
+    let steps = ((share / AIM).ln() / STEP).ceil();
+    if share <= WORTH || steps > MOST || picture.width.min(picture.height) < LEAST {
+        return Ok(made);
+    }
+    check(deadline)?;
+    let coarser = codec::avif::encode_coarser(picture, quality, steps as u8)?;
+    if coarser.len() >= first.len().min(made.len()) {
+        return Ok(made);
+    }
+    let flat = |picture: Picture| resize::flatten(picture, Rgb::WHITE);
+    let before = flat(picture.clone());
+    let scored = |bytes: &[u8]| {
+        check(deadline)?;
+        let probe = super::probe(bytes, &settings.limits)?;
+        score(&before, &flat(decode::decode(bytes, &probe, settings, deadline)?))
+    };
+    Ok(if scored(&coarser)? >= scored(first)? { coarser } else { made })
+}
+
+/// Whether [`or_coarser`] knows what to do with a format.
+pub(super) fn is_for(format: ImageFormat, settings: &Settings) -> bool {
+    format == ImageFormat::Avif && settings.avif_engine != codec::avif::AvifEngine::Rav1e
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::calibration;
+    use super::*;
+    use crate::variant::Effort;
+
+    const FORMAT: ImageFormat = ImageFormat::Avif;
+
+    fn refined(picture: &Picture, quality: u8) -> [Vec<u8>; 3] {
+        let quality = Quality::new(quality).unwrap();
+        let [first, made] =
+            [Effort::Fast, Effort::Dense].map(|effort| calibration::encode(picture, FORMAT, quality, effort).unwrap());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let last = or_coarser(picture, made.clone(), &first, quality, &Settings::default(), deadline).unwrap();
+        [first, made, last]
+    }
+
+    fn fixture(name: &str, width: u32) -> Picture {
+        let path = format!("{}/fixtures/images/{name}", env!("CARGO_MANIFEST_DIR"));
+        calibration::scale(&calibration::decode(&std::fs::read(path).unwrap()).unwrap(), width).unwrap()
+    }
+
+    #[test]
+    fn what_became_better_instead_of_smaller_becomes_both() {
+        let stars = fixture("hubble.jpg", 384);
+        let [first, made, last] = refined(&stars, 75);
+        assert!(made.len() > first.len(), "{} {}: or the picture shows nothing", made.len(), first.len());
+        assert!(last.len() * 10 < first.len() * 9, "{} of {}", last.len(), first.len());
+        let score = |bytes: &[u8]| score(&stars, &calibration::decode(bytes).unwrap()).unwrap();
+        assert!(score(&last) > score(&first) + 5.0, "{} {}", score(&last), score(&first));
+    }
+
+    #[test]
+    fn what_is_smaller_stays_as_the_table_says() {
+        let [first, made, last] = refined(&fixture("dusk.jpg", 256), 75);
+        assert!(made.len() * 10 < first.len() * 9);
+        assert!(last == made);
+    }
+
+    /// The answer's own bytes are a first answer that nothing coarser scores as high as.
+    #[test]
+    fn what_looks_worse_is_not_taken() {
+        let picture = fixture("lake.jpg", 256);
+        let [_, made, _] = refined(&picture, 75);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let again = or_coarser(&picture, made.clone(), &made, Quality::DEFAULT, &Settings::default(), deadline);
+        assert!(again.unwrap() == made);
+    }
+
+    #[test]
+    fn time_is_kept() {
+        let picture = fixture("lake.jpg", 64);
+        let none =
+            or_coarser(&picture, vec![0; 100], &[0; 100], Quality::DEFAULT, &Settings::default(), Instant::now());
+        assert!(matches!(none, Err(Error::Deadline)), "{none:?}");
+    }
+}
