@@ -24,17 +24,18 @@ export async function makeCertificates() {
 }
 
 /**
- * Starts nginx at `port`: `app` has the addresses of the build of the example and `pixgate` that of the service. With one
- * certificate for both hosts a browser has one connection to them.
+ * Starts nginx on the socket at the path `socket`: `app` is the address of the build of the example and `pixgate` that of
+ * the service. With one certificate for both hosts a browser has one connection to them.
  */
-export async function startIngress({ port, app, pixgate, certificates, shared }) {
+export async function startIngress({ socket, app, pixgate, certificates, shared }) {
   const cwd = mkdtempSync(join(tmpdir(), 'pixgate-ingress-'))
   const ready = await freePort()
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${cwd}/${name};`).join(' ')
   const upstream = (name, url) => (url ? `upstream ${name} { server ${new URL(url).host}; keepalive 32; }` : '')
-  // Not more is on its way than TCP would have there, so that what is worth more can still go before it.
+  // What is with the line is beyond recall: about as much as TCP would have on its way, and of it nothing in buffers of this
+  // machine, so that what is worth more can still go before what is worth less.
   const host = (name, certificate, locations, options = '') => `server {
-    listen 127.0.0.1:${port} ssl http2${options};
+    listen unix:${socket} ssl http2${options};
     server_name ${name};
     ssl_certificate ${certificate.certificate};
     ssl_certificate_key ${certificate.key};
@@ -52,10 +53,10 @@ http {
   proxy_http_version 1.1; proxy_set_header Connection ''; proxy_set_header Host $host; proxy_set_header X-Forwarded-Proto $scheme;
   ${upstream('app', app)} ${upstream('pixgate', pixgate)}
   server { listen 127.0.0.1:${ready}; return 204; }
-  ${host('www.shop.test', shared ? both : certificates.app, (pixgate ? rules : '') + pass('/', 'http://app'), ' sndbuf=16k')}
+  ${host('www.shop.test', shared ? both : certificates.app, (pixgate ? rules : '') + pass('/', 'http://app'), ' sndbuf=32k')}
   ${pixgate ? host('images.shop.test', shared ? both : certificates.pictures, pass('/', 'http://pixgate')) : ''}
 }`,
   )
   const { stop } = await run(NGINX, ['-c', join(cwd, 'nginx.conf'), '-p', cwd, '-e', 'stderr'], { url: `http://127.0.0.1:${ready}`, cwd })
-  return { stop: () => stop().then(() => rmSync(cwd, { recursive: true })) }
+  return { stop: () => stop().then(() => [cwd, socket].forEach((path) => rmSync(path, { recursive: true, force: true }))) }
 }

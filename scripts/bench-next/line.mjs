@@ -27,7 +27,7 @@ class Later {
   }
 }
 
-/** Starts it, as wide as it gets; `shape` narrows it: `roundTrip` in ms, `megabits` a second from the server. */
+/** Starts it to the socket at the path `to`, as wide as it gets; `shape` narrows it: `roundTrip` in ms, `megabits` a second from the server. */
 export async function startLine(to) {
   let shape = FREE
   /** When all that is on the line has left it. */
@@ -40,9 +40,7 @@ export async function startLine(to) {
     // The handshake below us took no time: what it would have taken is waited for before the first byte.
     const open = performance.now() + shape.roundTrip
     const above = connect({
-      port: to,
-      host: '127.0.0.1',
-      noDelay: true,
+      path: to,
       onread: {
         buffer: Buffer.alloc(CHUNK),
         callback(size, buffer) {
