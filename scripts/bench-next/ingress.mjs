@@ -25,17 +25,15 @@ export async function makeCertificates() {
 
 /**
  * Starts nginx on the socket at the path `socket`: `app` is the address of the build of the example and `pixgate` that of
- * the service. With one certificate for both hosts a browser has one connection to them.
+ * the service. The system holds some 180 kB of each connection, which is beyond recall for what is worth more. With one certificate for both hosts a browser has one connection to them.
  */
 export async function startIngress({ socket, app, pixgate, certificates, shared }) {
   const cwd = mkdtempSync(join(tmpdir(), 'pixgate-ingress-'))
   const ready = await freePort()
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${cwd}/${name};`).join(' ')
   const upstream = (name, url) => (url ? `upstream ${name} { server ${new URL(url).host}; keepalive 32; }` : '')
-  // What is with the line is beyond recall: about as much as TCP would have on its way, and of it nothing in buffers of this
-  // machine, so that what is worth more can still go before what is worth less.
-  const host = (name, certificate, locations, options = '') => `server {
-    listen unix:${socket} ssl http2${options};
+  const host = (name, certificate, locations) => `server {
+    listen unix:${socket} ssl http2;
     server_name ${name};
     ssl_certificate ${certificate.certificate};
     ssl_certificate_key ${certificate.key};
@@ -53,7 +51,7 @@ http {
   proxy_http_version 1.1; proxy_set_header Connection ''; proxy_set_header Host $host; proxy_set_header X-Forwarded-Proto $scheme;
   ${upstream('app', app)} ${upstream('pixgate', pixgate)}
   server { listen 127.0.0.1:${ready}; return 204; }
-  ${host('www.shop.test', shared ? both : certificates.app, (pixgate ? rules : '') + pass('/', 'http://app'), ' sndbuf=32k')}
+  ${host('www.shop.test', shared ? both : certificates.app, (pixgate ? rules : '') + pass('/', 'http://app'))}
   ${pixgate ? host('images.shop.test', shared ? both : certificates.pictures, pass('/', 'http://pixgate')) : ''}
 }`,
   )

@@ -19,26 +19,26 @@ const STEP: f64 = 0.065;
 /// More steps than this are never worth the look.
 const MOST: f64 = 8.0;
 
-/// Of an AVIF that was made with more effort, or one a few levels coarser: if `made` is about as large as `first`, which is
-/// what fast settings made of the picture, then it is better instead, and pictures that those are poor at, stars for one,
-/// can be both.
-pub(super) fn or_coarser(
+/// In place of an AVIF of `made` bytes, which was made with more effort, one a few levels coarser: if it is about as large as
+/// `first`, which is what fast settings made of the picture, then it is better instead, and pictures that those are poor at,
+/// stars for one, can be both. `None` where it stays as it is.
+pub(super) fn coarser(
     picture: &Picture,
-    made: Vec<u8>,
+    made: usize,
     first: &[u8],
     quality: Quality,
     settings: &Settings,
     deadline: Instant,
-) -> Result<Vec<u8>, Error> {
-    let share = made.len() as f64 / first.len().max(1) as f64;
+) -> Result<Option<Vec<u8>>, Error> {
+    let share = made as f64 / first.len().max(1) as f64;
     let steps = ((share / AIM).ln() / STEP).ceil();
     if share <= WORTH || steps > MOST || picture.width.min(picture.height) < LEAST {
-        return Ok(made);
+        return Ok(None);
     }
     check(deadline)?;
     let coarser = codec::avif::encode_coarser(picture, quality, steps as u8)?;
-    if coarser.len() >= first.len().min(made.len()) {
-        return Ok(made);
+    if coarser.len() >= first.len().min(made) {
+        return Ok(None);
     }
     let flat = |picture: Picture| resize::flatten(picture, Rgb::WHITE);
     let before = flat(picture.clone());
@@ -47,10 +47,10 @@ pub(super) fn or_coarser(
         let probe = super::probe(bytes, &settings.limits)?;
         score(&before, &flat(decode::decode(bytes, &probe, settings, deadline)?))
     };
-    Ok(if scored(&coarser)? >= scored(first)? { coarser } else { made })
+    Ok((scored(&coarser)? >= scored(first)?).then_some(coarser))
 }
 
-/// Whether [`or_coarser`] knows what to do with a format.
+/// Whether [`coarser`] knows what to do with a format.
 pub(super) fn is_for(format: ImageFormat, settings: &Settings) -> bool {
     format == ImageFormat::Avif && settings.avif_engine != codec::avif::AvifEngine::Rav1e
 }
@@ -65,13 +65,13 @@ mod tests {
 
     const FORMAT: ImageFormat = ImageFormat::Avif;
 
-    fn refined(picture: &Picture, quality: u8) -> [Vec<u8>; 3] {
-        let quality = Quality::new(quality).unwrap();
-        let [first, made] =
-            [Effort::Fast, Effort::Dense].map(|effort| calibration::encode(picture, FORMAT, quality, effort).unwrap());
+    fn encoded(picture: &Picture, effort: Effort) -> Vec<u8> {
+        calibration::encode(picture, FORMAT, Quality::DEFAULT, effort).unwrap()
+    }
+
+    fn refined(picture: &Picture, made: usize, first: &[u8]) -> Option<Vec<u8>> {
         let deadline = Instant::now() + Duration::from_secs(60);
-        let last = or_coarser(picture, made.clone(), &first, quality, &Settings::default(), deadline).unwrap();
-        [first, made, last]
+        coarser(picture, made, first, Quality::DEFAULT, &Settings::default(), deadline).unwrap()
     }
 
     fn fixture(name: &str, width: u32) -> Picture {
@@ -82,7 +82,8 @@ mod tests {
     #[test]
     fn what_became_better_instead_of_smaller_becomes_both() {
         let stars = fixture("hubble.jpg", 384);
-        let [first, made, last] = refined(&stars, 75);
+        let (first, made) = (encoded(&stars, Effort::Fast), encoded(&stars, Effort::Dense));
+        let last = refined(&stars, made.len(), &first).unwrap();
         assert!(made.len() > first.len(), "{} {}: or the picture shows nothing", made.len(), first.len());
         assert!(last.len() * 10 < first.len() * 9, "{} of {}", last.len(), first.len());
         let score = |bytes: &[u8]| score(&stars, &calibration::decode(bytes).unwrap()).unwrap();
@@ -91,26 +92,23 @@ mod tests {
 
     #[test]
     fn what_is_smaller_stays_as_the_table_says() {
-        let [first, made, last] = refined(&fixture("dusk.jpg", 256), 75);
-        assert!(made.len() * 10 < first.len() * 9);
-        assert!(last == made);
+        let picture = fixture("dusk.jpg", 64);
+        // It is not even looked at: it is no picture.
+        assert!(refined(&picture, 9_400, &[0; 10_000]).is_none());
     }
 
     /// The answer's own bytes are a first answer that nothing coarser scores as high as.
     #[test]
     fn what_looks_worse_is_not_taken() {
         let picture = fixture("lake.jpg", 256);
-        let [_, made, _] = refined(&picture, 75);
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let again = or_coarser(&picture, made.clone(), &made, Quality::DEFAULT, &Settings::default(), deadline);
-        assert!(again.unwrap() == made);
+        let made = encoded(&picture, Effort::Dense);
+        assert!(refined(&picture, made.len(), &made).is_none());
     }
 
     #[test]
     fn time_is_kept() {
         let picture = fixture("lake.jpg", 64);
-        let none =
-            or_coarser(&picture, vec![0; 100], &[0; 100], Quality::DEFAULT, &Settings::default(), Instant::now());
+        let none = coarser(&picture, 100, &[0; 100], Quality::DEFAULT, &Settings::default(), Instant::now());
         assert!(matches!(none, Err(Error::Deadline)), "{none:?}");
     }
 }

@@ -108,7 +108,12 @@ impl Decoded {
         }
         let picture = resize::apply_to(&self.picture, &transform.geometry, transform.background)?;
         let quality = transform.quality.unwrap_or(Quality::DEFAULT);
-        Ok(Rendered { bytes: denser::or_coarser(&picture, made.bytes, first, quality, settings, deadline)?, ..made })
+        match denser::coarser(&picture, made.bytes.len(), first, quality, settings, deadline) {
+            Ok(Some(bytes)) => Ok(Rendered { bytes, ..made }),
+            // What is made already is not lost with the time for more.
+            Ok(None) | Err(Error::Deadline) => Ok(made),
+            Err(error) => Err(error),
+        }
     }
 }
 
