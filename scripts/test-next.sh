@@ -20,8 +20,8 @@ PATH="$(scripts/node.sh):$PATH"
 export PATH
 
 if [ "$what" = bench ]; then
-  cargo build --release --locked --bin pixgate --example score
-  export SCORE_BIN="$target/release/examples/score" PIXGATE_BIN="${PIXGATE_BIN:-$target/release/pixgate}"
+  cargo build --release --locked --bin pixgate --example score --example line
+  export SCORE_BIN="$target/release/examples/score" LINE_BIN="$target/release/examples/line" PIXGATE_BIN="${PIXGATE_BIN:-$target/release/pixgate}"
 else
   [ -n "${PIXGATE_BIN:-}" ] || cargo build --locked --bin pixgate
   export PIXGATE_BIN="${PIXGATE_BIN:-$target/debug/pixgate}"

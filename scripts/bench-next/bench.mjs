@@ -1,7 +1,7 @@
 // Ten pictures of the example on Next.js's own optimizer and on Pixgate, side by side in Chromium: HTTP/2 over TLS by nginx,
 // on a line as narrow and long as a mobile one. Largest Contentful Paint, when the last picture is there, and bytes; cold
 // (nothing was ever asked for) and warm. Then the bytes at equal SSIMULACRA2. Prints Markdown. PIXGATE_BIN names the
-// service's binary, SCORE_BIN that of examples/score.rs; PIXGATE_URL is where the service shall listen, and the example is
+// service's binary, SCORE_BIN that of examples/score.rs and LINE_BIN that of examples/line.rs; PIXGATE_URL is where the service shall listen, and the example is
 // built for NEXT_PUBLIC_PIXGATE_URL=https://images.shop.test.
 //
 //   node scripts/bench-next/bench.mjs [ROUNDS [NETWORK [WAY]]]
@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
-import { ARTEFACTS, isPicture, median, PIXGATE_URL, sourceOf, startBrowser, startExample, startPixgate } from '../../clients/nextjs/e2e/harness.mjs'
+import { ARTEFACTS, freePort, isPicture, median, PIXGATE_URL, sourceOf, startBrowser, startExample, startPixgate } from '../../clients/nextjs/e2e/harness.mjs'
 import { startOrigin } from '../../examples/nextjs/origin.mjs'
 import { makeCertificates, startIngress } from './ingress.mjs'
 import { startLine } from './line.mjs'
@@ -48,9 +48,8 @@ const LATE = 60_000
 
 const fixtures = fileURLToPath(new URL('../../fixtures/images/', import.meta.url))
 const certificates = await makeCertificates()
-const directory = mkdtempSync(join(tmpdir(), 'pixgate-line-'))
-const socket = join(directory, 'ingress')
-const line = await startLine(socket)
+const port = await freePort()
+const line = await startLine(port)
 // Of the certificates nothing is excused but that nobody vouches for them.
 const browser = await startBrowser([`--host-resolver-rules=MAP *.test 127.0.0.1:${line.port}`, `--ignore-certificate-errors-spki-list=${certificates.pins}`])
 const origin = await startOrigin()
@@ -72,7 +71,6 @@ await browser.close()
 await line.stop()
 await origin.stop()
 certificates.stop()
-rmSync(directory, { recursive: true })
 
 const text = `${times()}\n${sizes()}`
 writeFileSync(join(ARTEFACTS, 'bench-next.md'), text)
@@ -85,7 +83,7 @@ async function measure(way, network, keep) {
   const env = { EXAMPLE_PLACEHOLDER: placeholder, EXAMPLE_BLURS: mode === 'next' && placeholder ? blurs : '' }
   const app = await startExample(mode, origin.url, { env })
   // Behind an ingress both are: the rule is what differs.
-  const ingress = await startIngress({ socket, app: app.address, pixgate: pixgate && PIXGATE_URL, certificates, shared: !apart })
+  const ingress = await startIngress({ port, app: app.address, pixgate: pixgate && PIXGATE_URL, certificates, shared: !apart })
   const url = mode === 'next' ? 'https://www.shop.test' : `https://www.shop.test/${mode}`
   // The app itself is warm in both: this is about pictures. The home page has none of them.
   for (let n = 0; n < 3; n += 1) await (await fetch(app.url)).text()
@@ -132,8 +130,7 @@ async function visit(url, network) {
     window.paints = []
     new PerformanceObserver((list) => window.paints.push(...list.getEntries().map(({ startTime, url, size }) => ({ startTime, url, size })))).observe({ type: 'largest-contentful-paint', buffered: true })
   })
-  line.shape(network && { roundTrip: NETWORKS[network][0], megabits: NETWORKS[network][1] })
-  line.connections()
+  await line.shape(network && { roundTrip: NETWORKS[network][0], megabits: NETWORKS[network][1] })
   await page.goto(url, { waitUntil: 'load', timeout: LATE })
   await page.waitForFunction(() => document.images.length === 10 && [...document.images].every((image) => image.complete && image.naturalWidth > 0), undefined, { timeout: LATE })
   // What has come still has to be painted, and the last candidate is the largest.
@@ -149,7 +146,7 @@ async function visit(url, network) {
   for (const response of responses) bodies.set(sourceOf(response.url()), { url: response.url(), body: await response.body(), type: response.headers()['content-type'] })
   if (bodies.size !== 10 || responses.length !== 10) throw new Error(`${url}: ${responses.length} answers for ${bodies.size} pictures`)
   await context.close()
-  return { lcp: paint.startTime, last, connections: line.connections(), bytes: [...bodies.values()].reduce((sum, { body }) => sum + body.length, 0), bodies }
+  return { lcp: paint.startTime, last, connections: await line.shape(), bytes: [...bodies.values()].reduce((sum, { body }) => sum + body.length, 0), bodies }
 }
 
 /** What Next.js makes of the same pictures at each of its qualities, for the same browser. */

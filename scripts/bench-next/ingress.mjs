@@ -24,16 +24,17 @@ export async function makeCertificates() {
 }
 
 /**
- * Starts nginx on the socket at the path `socket`: `app` is the address of the build of the example and `pixgate` that of
- * the service. The system holds some 180 kB of each connection, which is beyond recall for what is worth more. With one certificate for both hosts a browser has one connection to them.
+ * Starts nginx on `port`: `app` is the address of the build of the example and `pixgate` that of the service. What it has
+ * handed over is beyond recall for what is worth more, so its send buffer is small (examples/line.rs says why). With one
+ * certificate for both hosts a browser has one connection to them.
  */
-export async function startIngress({ socket, app, pixgate, certificates, shared }) {
+export async function startIngress({ port, app, pixgate, certificates, shared }) {
   const cwd = mkdtempSync(join(tmpdir(), 'pixgate-ingress-'))
   const ready = await freePort()
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${cwd}/${name};`).join(' ')
   const upstream = (name, url) => (url ? `upstream ${name} { server ${new URL(url).host}; keepalive 32; }` : '')
   const host = (name, certificate, locations) => `server {
-    listen unix:${socket} ssl http2;
+    listen 127.0.0.1:${port} ssl http2${name === HOSTS[0] ? ' sndbuf=8k' : ''};
     server_name ${name};
     ssl_certificate ${certificate.certificate};
     ssl_certificate_key ${certificate.key};
@@ -56,5 +57,5 @@ http {
 }`,
   )
   const { stop } = await run(NGINX, ['-c', join(cwd, 'nginx.conf'), '-p', cwd, '-e', 'stderr'], { url: `http://127.0.0.1:${ready}`, cwd })
-  return { stop: () => stop().then(() => [cwd, socket].forEach((path) => rmSync(path, { recursive: true, force: true }))) }
+  return { stop: () => stop().then(() => rmSync(cwd, { recursive: true, force: true })) }
 }
