@@ -1,9 +1,9 @@
-//! Measures the encoders on pictures: `cargo run --release --example calibrate -- [anchors|drawings|times] DIR|FILE...`.
+//! Measures encoders on pictures: `cargo run --release --example calibrate -- anchors|small|drawings|times DIR|FILE...`.
 //!
 //! `anchors` prints the rows of `src/imaging/codec/quality.rs`, of photographs: the native settings at which each encoder's
-//! mean SSIMULACRA2, at 640 and 1080 pixels against the picture scaled in linear light, is libwebp's. `drawings` prints
-//! the two of them that differ for graphics. `times` prints milliseconds of CPU and bytes at quality 75. Reads only; takes
-//! minutes. Transparency is shown over white.
+//! mean SSIMULACRA2, at 640 and 1080 pixels against the picture scaled in linear light, is libwebp's. `small` prints
+//! libaom's for small ones, at 192, 256 and 384 pixels; `drawings` prints libaom's for graphics. `times` prints milliseconds
+//! of CPU and bytes at quality 75. Reads only; takes minutes. Transparency is shown over white.
 #![expect(clippy::print_stdout, reason = "a tool that prints a table")]
 
 use std::path::PathBuf;
@@ -19,13 +19,14 @@ use pixgate::variant::{Effort, Quality};
 use ssimulacra2::{ColorPrimaries, Rgb, TransferCharacteristic, compute_frame_ssimulacra2};
 
 const WIDTHS: [u32; 2] = [640, 1080];
+const SMALL_WIDTHS: [u32; 3] = [192, 256, 384];
 const ANCHORS: [u8; 10] = [1, 10, 25, 50, 60, 70, 75, 80, 85, 90];
 const LADDER_AOM: [u8; 14] = [1, 4, 8, 12, 16, 20, 23, 26, 29, 33, 39, 46, 54, 63];
 const LADDER: [u8; 14] = [5, 10, 20, 30, 40, 48, 55, 61, 67, 73, 79, 85, 90, 96];
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let usage = "usage: calibrate anchors|drawings|times DIR|FILE...";
+    let usage = "usage: calibrate anchors|small|drawings|times DIR|FILE...";
     let mode = arguments.next().context(usage)?;
     let mut paths = Vec::new();
     for path in arguments.map(PathBuf::from) {
@@ -50,24 +51,25 @@ fn main() -> Result<()> {
     println!("# {} pictures", pictures.len());
     match mode.as_str() {
         "anchors" => anchors(&pictures),
-        "drawings" => drawings(&pictures),
+        "small" => levels(&pictures, &SMALL_WIDTHS),
+        "drawings" => levels(&pictures, &WIDTHS),
         "times" => times(&pictures),
         other => anyhow::bail!("unknown mode {other}; {usage}"),
     }
 }
 
-fn scaled(pictures: &[(PathBuf, Picture)]) -> Result<Vec<Picture>> {
+fn scaled(pictures: &[(PathBuf, Picture)], widths: &[u32]) -> Result<Vec<Picture>> {
     let mut references = Vec::new();
     for (_, picture) in pictures {
-        for width in WIDTHS {
-            references.push(calibration::scale(picture, width)?);
+        for width in widths {
+            references.push(calibration::scale(picture, *width)?);
         }
     }
     Ok(references)
 }
 
-fn drawings(pictures: &[(PathBuf, Picture)]) -> Result<()> {
-    let references = scaled(pictures)?;
+fn levels(pictures: &[(PathBuf, Picture)], widths: &[u32]) -> Result<()> {
+    let references = scaled(pictures, widths)?;
     let webp = curve(&references, &ANCHORS, Native::Webp)?;
     let aom = curve(&references, &LADDER_AOM, Native::Aom)?;
     let dense = curve(&references, &LADDER_AOM, Native::AomDense)?;
@@ -83,7 +85,7 @@ fn drawings(pictures: &[(PathBuf, Picture)]) -> Result<()> {
 type Curve = Vec<(f64, f64, f64)>;
 
 fn anchors(pictures: &[(PathBuf, Picture)]) -> Result<()> {
-    let references = scaled(pictures)?;
+    let references = scaled(pictures, &WIDTHS)?;
     let webp = curve(&references, &ANCHORS, Native::Webp)?;
     let aom = curve(&references, &LADDER_AOM, Native::Aom)?;
     let dense = curve(&references, &LADDER_AOM, Native::AomDense)?;
@@ -103,7 +105,7 @@ fn anchors(pictures: &[(PathBuf, Picture)]) -> Result<()> {
     for (quality, score, _) in &webp {
         let [a, d, r, m, w] =
             [&aom, &dense, &rav1e, &mozjpeg, &webp_dense].map(|curve| setting(curve, *score).0.round());
-        println!("    anchor({quality:.1}, ({a:.1}, {d:.1}), (_, _), {r:.1}, {m:.1}, {w:.1}),");
+        println!("    anchor({quality:.1}, ({a:.1}, _, {d:.1}), (_, _), {r:.1}, {m:.1}, {w:.1}),");
     }
     Ok(())
 }

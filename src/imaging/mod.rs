@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 pub use crate::record::PlaceholderSet;
 pub use codec::avif::AvifEngine;
+pub(crate) use codec::avif::SMALL;
 use codec::webp::AnimationEncoder;
 pub use decode::Picture;
 pub use decode::isolated::{COMMAND as AVIF_COMMAND, serve as serve_avif};

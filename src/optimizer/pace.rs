@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Optimizer;
 use crate::format::{ImageFormat, Negotiated};
-use crate::imaging::AvifEngine;
+use crate::imaging::{AvifEngine, SMALL};
 use crate::record::SourceRecord;
 use crate::variant::{FormatWish, Output, Wish};
 
@@ -15,8 +15,8 @@ use crate::variant::{FormatWish, Output, Wish};
 const AOM: u64 = 50_000;
 const RAV1E: u64 = 500_000;
 const WEBP: u64 = 45_000;
-/// Smaller outputs say more about the fixed cost of a call.
-const TELLING: u64 = 40_000;
+/// Smaller outputs say more about the fixed cost of a call, and smaller photographs are encoded otherwise.
+const TELLING: u64 = SMALL;
 
 /// What the formats that compete take for a pixel, in picoseconds: a moving average over about eight renders.
 pub(super) struct Pace {
@@ -40,7 +40,7 @@ impl Pace {
 
     /// Notes what encoding `pixels` took.
     pub(super) fn note(&self, format: ImageFormat, pixels: u64, took: Duration) {
-        let Some(pace) = self.of(format).filter(|_| pixels >= TELLING) else { return };
+        let Some(pace) = self.of(format).filter(|_| pixels > TELLING) else { return };
         let now = u64::try_from(took.as_nanos() * 1_000 / u128::from(pixels)).unwrap_or(u64::MAX);
         // Two at once may lose one of them, which is one of many.
         let before = pace.load(Ordering::Relaxed);
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(pace.predicted(ImageFormat::Avif, large), Duration::from_millis(500));
         for _ in 0..60 {
             pace.note(ImageFormat::Avif, 1_000_000, Duration::from_millis(10));
-            pace.note(ImageFormat::Avif, 256, Duration::from_millis(10));
+            pace.note(ImageFormat::Avif, SMALL, Duration::from_millis(10));
             pace.note(ImageFormat::Png, 1_000_000, Duration::from_secs(9));
         }
         let predicted = pace.predicted(ImageFormat::Avif, large);

@@ -26,6 +26,36 @@ pub enum AvifEngine {
     Rav1e,
 }
 
+/// What is shown, by which libaom's settings and levels are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Taken by a camera.
+    Photograph,
+    /// The same, of at most [`SMALL`] pixels.
+    SmallPhotograph,
+    /// Drawn: a logo, text, a screenshot.
+    Graphic,
+}
+
+/// Pixels up to which a photograph is small: 384 px wide in the common shapes, upright ones too.
+pub(crate) const SMALL: u64 = 384 * 576;
+
+impl Kind {
+    fn of(picture: &Picture) -> Self {
+        if graphic::is_graphic(picture) {
+            Self::Graphic
+        } else if pixels(picture) <= SMALL {
+            Self::SmallPhotograph
+        } else {
+            Self::Photograph
+        }
+    }
+}
+
+fn pixels(picture: &Picture) -> u64 {
+    u64::from(picture.width) * u64::from(picture.height)
+}
+
 /// Encodes `picture`, whose size was checked.
 pub(super) fn encode(
     picture: &Picture,
@@ -35,8 +65,8 @@ pub(super) fn encode(
 ) -> Result<Vec<u8>, Error> {
     match engine {
         AvifEngine::Auto | AvifEngine::Libaom => {
-            let graphic = graphic::is_graphic(picture);
-            aom_still(picture, graphic, quality::aom_cq_level(quality, effort, graphic), effort)
+            let kind = Kind::of(picture);
+            aom_still(picture, kind, quality::aom_cq_level(quality, effort, kind), effort)
         }
         AvifEngine::Rav1e => rav1e::encode(picture, quality::rav1e_quality(quality)),
     }
@@ -44,19 +74,19 @@ pub(super) fn encode(
 
 /// Encodes with libaom at the dense setting, `steps` levels coarser than the quality's.
 pub(crate) fn encode_coarser(picture: &Picture, quality: Quality, steps: u8) -> Result<Vec<u8>, Error> {
-    let graphic = graphic::is_graphic(picture);
-    let cq_level = quality::aom_cq_level(quality, Effort::Dense, graphic).saturating_add(steps).min(63);
-    aom_still(picture, graphic, cq_level, Effort::Dense)
+    let kind = Kind::of(picture);
+    let cq_level = quality::aom_cq_level(quality, Effort::Dense, kind).saturating_add(steps).min(63);
+    aom_still(picture, kind, cq_level, Effort::Dense)
 }
 
 /// Encodes with libaom at a native `cq-level`, 1 best to 63 worst.
 pub(crate) fn encode_aom(picture: &Picture, cq_level: u8, effort: Effort) -> Result<Vec<u8>, Error> {
-    aom_still(picture, graphic::is_graphic(picture), cq_level, effort)
+    aom_still(picture, Kind::of(picture), cq_level, effort)
 }
 
-fn aom_still(picture: &Picture, graphic: bool, cq_level: u8, effort: Effort) -> Result<Vec<u8>, Error> {
-    let setting = aom::Setting::of(effort, graphic, u64::from(picture.width) * u64::from(picture.height));
-    if graphic {
+fn aom_still(picture: &Picture, kind: Kind, cq_level: u8, effort: Effort) -> Result<Vec<u8>, Error> {
+    let setting = aom::Setting::of(effort, kind, pixels(picture));
+    if kind == Kind::Graphic {
         planes::<u8>(picture, false, cq_level, setting)
     } else {
         planes::<u16>(picture, true, cq_level, setting)
@@ -86,4 +116,43 @@ fn planes<S: Sample>(
 /// Encodes with rav1e at ravif's own quality, 1 worst to 100 best.
 pub(crate) fn encode_rav1e(picture: &Picture, quality: f32) -> Result<Vec<u8>, Error> {
     rav1e::encode(picture, quality)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{calibration, resize};
+    use super::*;
+    use crate::variant::Geometry;
+
+    /// What a camera sees out of focus: no grain, all gradients.
+    fn smooth() -> Picture {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/images/lake.jpg");
+        let sharp = calibration::scale(&calibration::decode(&std::fs::read(path).unwrap()).unwrap(), 48).unwrap();
+        let geometry = Geometry::Scale { width: 384, height: 256 };
+        resize::apply_to(&sharp, &geometry, None).unwrap().into_owned()
+    }
+
+    #[test]
+    fn a_photograph_without_grain_is_small_too() {
+        let picture = smooth();
+        assert_eq!(Kind::of(&picture), Kind::SmallPhotograph);
+        let bytes = |kind| {
+            let level = quality::aom_cq_level(Quality::DEFAULT, Effort::Fast, kind);
+            aom_still(&picture, kind, level, Effort::Fast).unwrap().len()
+        };
+        let (small, large) = (bytes(Kind::SmallPhotograph), bytes(Kind::Photograph));
+        assert!(small <= large, "{small} {large}");
+    }
+
+    #[test]
+    fn photographs_are_told_by_size() {
+        let mut picture = smooth();
+        let rows = picture.pixels.len() / picture.height as usize;
+        picture.height = 577;
+        picture.pixels.resize(rows * 577, 90);
+        assert_eq!(Kind::of(&picture), Kind::Photograph);
+        picture.height = 576;
+        picture.pixels.truncate(rows * 576);
+        assert_eq!(Kind::of(&picture), Kind::SmallPhotograph);
+    }
 }
