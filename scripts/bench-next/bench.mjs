@@ -29,6 +29,7 @@ const ALL_WAYS = {
   'Next.js': ['next'],
   'Next.js, blur': ['next', 'blur'],
   'Pixgate, ingress rule': ['ingress'],
+  'Pixgate, ingress rule, quality 50': ['ingress', '', '', 50],
   'Pixgate, `images.path`': ['path'],
   'Pixgate, `images.path`, a certificate of its own': ['path', '', 'apart'],
   'Pixgate, loader, no placeholder': ['loader', 'empty'],
@@ -39,6 +40,7 @@ const ALL_WAYS = {
 const WAYS = Object.fromEntries(Object.entries(ALL_WAYS).filter(([name]) => !process.argv[4] || process.argv[4].split(';').includes(name)))
 const OWN = 'Next.js'
 const ANY = 'Pixgate, ingress rule'
+const LOWER = `${ANY}, quality 50`
 /** Of Next.js's ladder: up to the most that it takes. */
 const qualities = [50, 75, 90, 95, 100]
 /** Warm visits a round: they differ more by the browser's work than by what is measured. */
@@ -78,12 +80,12 @@ console.log(text)
 
 /** One visit with nothing known, then some when all is known and nothing is left to do. */
 async function measure(way, network, keep) {
-  const [mode, placeholder = '', apart] = WAYS[way]
+  const [mode, placeholder = '', apart, quality] = WAYS[way]
   const pixgate = mode === 'next' ? undefined : await startPixgate()
   const env = { EXAMPLE_PLACEHOLDER: placeholder, EXAMPLE_BLURS: mode === 'next' && placeholder ? blurs : '' }
   const app = await startExample(mode, origin.url, { env })
   // Behind an ingress both are: the rule is what differs.
-  const ingress = await startIngress({ port, app: app.address, pixgate: pixgate && PIXGATE_URL, certificates, shared: !apart })
+  const ingress = await startIngress({ port, app: app.address, pixgate: pixgate && PIXGATE_URL, certificates, shared: !apart, quality })
   const url = mode === 'next' ? 'https://www.shop.test' : `https://www.shop.test/${mode}`
   // The app itself is warm in both: this is about pictures. The home page has none of them.
   for (let n = 0; n < 3; n += 1) await (await fetch(app.url)).text()
@@ -210,12 +212,13 @@ function sizes() {
   const stepScores = scores(steps)
   const curves = new Map(sources.map((source, n) => [source, qualities.map((_, k) => [stepScores[n * qualities.length + k], steps[n * qualities.length + k][1].length])]))
   const lines = ['| answers | mean score | image bytes | Next.js’s bytes at the same scores | ratio | not reached by Next.js |', '|---|---|---|---|---|---|']
-  for (const [way, state] of [[OWN, 'warm'], [ANY, 'cold'], [ANY, 'warm']]) {
+  for (const [way, state, name] of [[OWN, 'warm', OWN], [ANY, 'cold', 'Pixgate, cold'], [ANY, 'warm', 'Pixgate, warm'], [LOWER, 'cold', 'Pixgate, quality 50, cold'], [LOWER, 'warm', 'Pixgate, quality 50, warm']]) {
     const given = bodies.get([way, state].join())
+    if (!given) continue
     const reached = scores(sources.map((source) => [source, given.get(source).body]))
     const bytes = sources.reduce((sum, source) => sum + given.get(source).body.length, 0)
     const equal = sources.reduce((sum, source, n) => sum + bytesAt(curves.get(source), reached[n]), 0)
-    lines.push(`| ${way === OWN ? way : `Pixgate, ${state}`} | ${(reached.reduce((a, b) => a + b) / reached.length).toFixed(1)} | ${bytes.toLocaleString('en')} | ${Math.round(equal).toLocaleString('en')} | ${(bytes / equal).toFixed(2)} | ${sources.filter((source, n) => Math.max(...curves.get(source).map(([score]) => score)) < reached[n]).length} |`)
+    lines.push(`| ${name} | ${(reached.reduce((a, b) => a + b) / reached.length).toFixed(1)} | ${bytes.toLocaleString('en')} | ${Math.round(equal).toLocaleString('en')} | ${(bytes / equal).toFixed(2)} | ${sources.filter((source, n) => Math.max(...curves.get(source).map(([score]) => score)) < reached[n]).length} |`)
     if (process.env.DETAILS) {
       for (const [n, source] of sources.entries()) {
         const { body, type } = given.get(source)
