@@ -44,7 +44,7 @@ const LOWER = `${ANY}, quality 50`
 /** Of Next.js's ladder: up to the most that it takes. */
 const qualities = [50, 75, 90, 95, 100]
 /** Warm visits a round: they differ more by the browser's work than by what is measured. */
-const WARM = 3
+const WARM = 7
 /** What the page may take at most, also cold and slow. */
 const LATE = 60_000
 
@@ -95,7 +95,7 @@ async function measure(way, network, keep) {
     const now = (await visit(`${url}/ten`)).bytes
     same = now === bytes ? same + 1 : 0
     bytes = now
-    await sleep(1000)
+    await sleep(pixgate ? 2500 : 500)
   }
   for (let n = 0; n < WARM; n += 1) note(way, network, 'warm', await visit(`${url}/ten`, network), keep)
   for (const running of [ingress, app, pixgate]) await running?.stop()
@@ -118,7 +118,7 @@ async function blurDataURLs() {
 function note(way, network, state, result, keep) {
   const key = [network, way, state].join()
   seen.set(key, [...(seen.get(key) ?? []), result])
-  console.error(`${network}, ${way}, ${state}: LCP ${Math.round(result.lcp)} ms, last ${Math.round(result.last)} ms, ${result.bytes} bytes, ${result.connections} connections`)
+  console.error(`${network}, ${way}, ${state}: LCP ${Math.round(result.lcp)} ms, of which the picture took ${Math.round(result.largest)}, last ${Math.round(result.last)} ms, ${result.bytes} bytes, ${result.connections} connections`)
   if (keep) bodies.set([way, state].join(), result.bodies)
 }
 
@@ -138,17 +138,18 @@ async function visit(url, network) {
   // What has come still has to be painted, and the last candidate is the largest.
   await page.waitForFunction(() => window.paints.some(({ url }) => url.includes('lake.jpg')), undefined, { timeout: LATE })
   await page.waitForTimeout(500)
-  const { paint, last } = await page.evaluate(() => {
+  const { paint, largest, last } = await page.evaluate(() => {
     const paint = window.paints.at(-1)
     const pictures = performance.getEntriesByType('resource').filter(({ initiatorType }) => initiatorType === 'img' || initiatorType === 'link').filter(({ name }) => /[?&]url=/.test(name))
-    return { paint, last: Math.max(...pictures.map(({ responseEnd }) => responseEnd)) }
+    const largest = pictures.find(({ name }) => name.includes('lake.jpg'))
+    return { paint, largest: largest.responseEnd, last: Math.max(...pictures.map(({ responseEnd }) => responseEnd)) }
   })
   if (!paint.url.includes('lake.jpg')) throw new Error(`${url}: the largest paint is not the picture but ${JSON.stringify(paint)}`)
   const bodies = new Map()
   for (const response of responses) bodies.set(sourceOf(response.url()), { url: response.url(), body: await response.body(), type: response.headers()['content-type'] })
   if (bodies.size !== 10 || responses.length !== 10) throw new Error(`${url}: ${responses.length} answers for ${bodies.size} pictures`)
   await context.close()
-  return { lcp: paint.startTime, last, connections: await line.shape(), bytes: [...bodies.values()].reduce((sum, { body }) => sum + body.length, 0), bodies }
+  return { lcp: paint.startTime, largest, last, connections: await line.shape(), bytes: [...bodies.values()].reduce((sum, { body }) => sum + body.length, 0), bodies }
 }
 
 /** What Next.js makes of the same pictures at each of its qualities, for the same browser. */
