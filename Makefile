@@ -38,7 +38,7 @@ bench: setup ## Measure against sharp, Next.js and oximg; hits against a bare ac
 	cargo bench --locked --bench bench_store
 	scripts/peers.sh && cargo bench --locked --bench bench_compare
 
-bench-next: setup ## Measure pages in Chromium on Next.js's own optimizer and on Pixgate: LCP and bytes, cold and warm (ROUNDS=3)
+bench-next: setup ## Measure pages in Chromium on Next.js's own optimizer and on Pixgate: LCP and bytes, cold and warm (ROUNDS=2, half an hour)
 	scripts/test-next.sh bench
 
 fuzz: setup ## Run every fuzz target for FUZZ_SECONDS (default 30) each

@@ -64,7 +64,7 @@ case $what in
       export SERVER_CPUS=$((processors / 2))-$((processors - 1))
       run=(taskset -c "0-$((processors / 2 - 1))")
     fi
-    "${run[@]}" node scripts/bench-next/bench.mjs "${ROUNDS:-3}"
+    "${run[@]}" node scripts/bench-next/bench.mjs "${ROUNDS:-2}"
     ;;
   *) echo "test-next.sh: no such thing as $what" >&2 && exit 2 ;;
 esac

@@ -17,7 +17,7 @@ import { startOrigin } from '../../examples/nextjs/origin.mjs'
 import { makeCertificates, startIngress } from './ingress.mjs'
 import { startLine } from './line.mjs'
 
-const rounds = Number(process.argv[2] ?? 3)
+const rounds = Number(process.argv[2] ?? 2)
 /** As developer tools name them: round trip in ms, and Mbit/s. */
 const ALL_NETWORKS = { 'slow 4G': [150, 1.6], 'fast 4G': [60, 9] }
 const NETWORKS = Object.fromEntries(Object.entries(ALL_NETWORKS).filter(([name]) => !process.argv[3] || name === process.argv[3]))
@@ -32,7 +32,6 @@ const ALL_WAYS = {
   'Pixgate, ingress rule, quality 50': ['ingress', '', '', 50],
   'Pixgate, `images.path`': ['path'],
   'Pixgate, `images.path`, a certificate of its own': ['path', '', 'apart'],
-  'Pixgate, loader, no placeholder': ['loader', 'empty'],
   'Pixgate, loader, ThumbHash': ['loader', 'thumbhash'],
   'Pixgate, loader, blur': ['loader', 'blur'],
   'Pixgate, loader on the app’s host, blur': ['own', 'blur'],

@@ -3,7 +3,7 @@ import Image, { type ImageProps } from 'next/image'
 
 import type { PhotoData } from './photos'
 
-type Props = { photo: PhotoData; placeholder?: 'thumbhash' | 'blurhash' | 'blur' | 'empty' } & Omit<ImageProps, 'src' | 'alt' | 'placeholder'>
+type Props = { photo: PhotoData; placeholder?: 'thumbhash' | 'blurhash' | 'blur' } & Omit<ImageProps, 'src' | 'alt' | 'placeholder'>
 
 const BY_LOADER = ['loader', 'own'].includes(process.env.EXAMPLE_MODE ?? '')
 
