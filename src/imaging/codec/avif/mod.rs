@@ -37,7 +37,7 @@ pub(crate) enum Kind {
     Graphic,
 }
 
-/// Pixels up to which a photograph is small: 384 px wide in the common shapes, upright ones too.
+/// Pixels up to which a photograph is small: 576 x 384 either way up, 470 square.
 pub(crate) const SMALL: u64 = 384 * 576;
 
 impl Kind {
