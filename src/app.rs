@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_types, reason = "the composition root starts the servers")]
 
 mod demo;
+mod run;
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
@@ -14,10 +15,9 @@ use actix_web::middleware::from_fn;
 use actix_web::{App as ActixApp, HttpServer, dev, web};
 use anyhow::Context as _;
 use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
 
+use self::run::Signals;
 use crate::cache::ledger::Ledger;
 use crate::cache::memory::Memory;
 use crate::cache::redis::Tier;
@@ -36,10 +36,6 @@ use crate::telemetry::Metrics;
 const REQUEST_HEAD: Duration = Duration::from_secs(5);
 /// An idle kept-alive connection is closed after this; longer than the usual 60 s of load balancers, so that they close first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long the metadata store may take for what is left at the end.
-const LAST_WRITES: Duration = Duration::from_secs(5);
-/// How long a start waits for Redis, where there is one.
-const REDIS_FIRST: Duration = Duration::from_millis(500);
 /// Connections at once for each thread; further ones wait in the backlog.
 const CONNECTIONS: usize = 4_096;
 
@@ -60,7 +56,7 @@ pub struct App {
     pub admin: SocketAddr,
     servers: Vec<dev::Server>,
     state: web::Data<State>,
-    grace: Duration,
+    signals: Signals,
 }
 
 impl App {
@@ -69,6 +65,8 @@ impl App {
     /// # Errors
     /// When a port cannot be bound or a thread cannot be started.
     pub fn build(mut config: Config, mode: Mode, runtime: Handle) -> anyhow::Result<Self> {
+        // From here on a signal ends the process as it should.
+        let signals = Signals::listen().context("signals cannot be listened for")?;
         let mut servers = Vec::new();
         let mut samples = Vec::new();
         if mode == Mode::Demo {
@@ -89,45 +87,7 @@ impl App {
         let state = web::Data::new(build_state(&config, samples, public_address, runtime)?);
         let state = cell.get_or_init(|| state).clone();
         servers.extend([public(), admin()]);
-        Ok(Self { public: public_address, admin: admin_address, servers, state, grace })
-    }
-
-    /// Serves until SIGTERM or SIGINT, then finishes what is in flight within the grace period.
-    ///
-    /// # Errors
-    /// When a listener fails or signals cannot be listened for.
-    pub async fn run(self) -> anyhow::Result<()> {
-        let Self { public, admin, servers, state, grace } = self;
-        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
-        tracing::info!(public = %public, admin = %admin, "serving");
-        // What replicas before us made lies in Redis; the first requests wait for it a moment rather than make it again.
-        state.maintenance.connected(REDIS_FIRST).await;
-        let handles: Vec<_> = servers.iter().map(dev::Server::handle).collect();
-        let all = futures_util::future::try_join_all(servers);
-        tokio::pin!(all);
-        tokio::select! {
-            ended = &mut all => {
-                ended.context("a listener failed")?;
-                anyhow::bail!("the listeners ended without being told to");
-            }
-            _ = terminate.recv() => tracing::info!(?grace, "SIGTERM: finishing what is in flight"),
-            _ = interrupt.recv() => tracing::info!(?grace, "SIGINT: finishing what is in flight"),
-        }
-        state.drain();
-        // Both at once: a server takes the order to stop only while it is polled.
-        let stops = futures_util::future::join_all(handles.iter().map(|handle| handle.stop(true)));
-        let (ended, _) = tokio::join!(all, stops);
-        if let Some(recorder) = &state.recorder {
-            recorder.shutdown(Instant::now() + LAST_WRITES).await;
-        }
-        if let Some(store) = &state.store {
-            // A server that hangs closes nothing; the process ends all the same.
-            let _closed = timeout(LAST_WRITES, store.close()).await;
-        }
-        ended.context("a listener failed while it stopped")?;
-        tracing::info!("stopped");
-        Ok(())
+        Ok(Self { public: public_address, admin: admin_address, servers, state, signals })
     }
 }
 

@@ -173,11 +173,14 @@ fn serve(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let app = App::build(loaded.config, mode, tokio::runtime::Handle::current())?;
         announce(&app, mode);
         app.run().await
-    })
+    });
+    // All that matters is written by now; what still runs is nobody's any more.
+    runtime.shutdown_background();
+    ended
 }
 
 /// The first two lines of standard output are a contract: whoever asked for port 0 reads the real ones there. Whether

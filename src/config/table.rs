@@ -7,6 +7,7 @@ mod effort;
 mod metadata;
 mod purge;
 mod redis;
+mod server;
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use self::effort::KEYS as EFFORT;
 use self::metadata::KEYS as METADATA;
 use self::purge::KEYS as PURGE;
 use self::redis::KEYS as REDIS;
+use self::server::KEYS as SERVER;
 use super::keys::{Key, Kind, Put, Show};
 use super::read::{self, Shown};
 use crate::format::ImageFormat;
@@ -46,58 +48,9 @@ const TERABYTE: u64 = 1_000_000_000_000;
 
 /// All keys, by section.
 pub(super) static KEYS: LazyLock<Vec<&'static Key>> =
-    LazyLock::new(|| ROOMS.iter().chain(EFFORT).chain(REDIS).chain(PURGE).chain(METADATA).collect());
+    LazyLock::new(|| SERVER.iter().chain(ROOMS).chain(EFFORT).chain(REDIS).chain(PURGE).chain(METADATA).collect());
 
 const ROOMS: &[Key] = &[
-    key(
-        "server.listen",
-        Kind::Text,
-        |d, v| read::address(v).map(|a| d.config.http.listen = a),
-        |d| Shown::text(d.config.http.listen),
-    ),
-    key(
-        "server.admin_listen",
-        Kind::Text,
-        |d, v| read::address(v).map(|a| d.config.http.admin_listen = a),
-        |d| Shown::text(d.config.http.admin_listen),
-    ),
-    secret(
-        "server.admin_token",
-        Kind::Text,
-        |d, v| {
-            d.config.http.admin_token = read::optional(v)?.map(read::secret).transpose()?;
-            Ok(())
-        },
-        // From a file or not set: an empty text is what says so in TOML.
-        |d| {
-            Shown::text(
-                d.config.http.admin_token.as_ref().filter(|_| d.admin_token_file.is_none()).map_or("", |_| "***"),
-            )
-        },
-    ),
-    key(
-        "server.admin_token_file",
-        Kind::Text,
-        |d, v| read::optional(v).map(|path| d.admin_token_file = path.map(PathBuf::from)),
-        |d| Shown::path(d.admin_token_file.as_ref()),
-    ),
-    key(
-        "server.next_path",
-        Kind::Text,
-        |d, v| {
-            let path = read::mount(v)?;
-            d.config.sources.next_path.clone_from(&path);
-            d.config.http.next_path = path;
-            Ok(())
-        },
-        |d| Shown::text(&d.config.http.next_path),
-    ),
-    key(
-        "server.shutdown_grace",
-        Kind::Duration,
-        |d, v| read::duration(v, Duration::ZERO..=HOUR).map(|t| d.config.http.shutdown_grace = t),
-        |d| Shown::duration(d.config.http.shutdown_grace),
-    ),
     key(
         "sources.domains",
         Kind::Texts,

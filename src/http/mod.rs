@@ -67,6 +67,10 @@ pub struct Settings {
     pub next_path: String,
     /// How long requests in flight may take once the process is asked to stop.
     pub shutdown_grace: Duration,
+    /// How long `/readyz` answers 503 after SIGTERM while both listeners still serve.
+    pub drain_delay: Duration,
+    /// Whether developers ask, and not the public: reasons may be told to clients.
+    pub development: bool,
     /// Which variants may be asked for.
     pub sizes: query::Sizes,
     /// Formats offered in negotiation, in order of preference.
@@ -85,6 +89,8 @@ impl Default for Settings {
             admin_token: None,
             next_path: NEXT.into(),
             shutdown_grace: Duration::from_secs(30),
+            drain_delay: Duration::from_secs(5),
+            development: false,
             sizes: query::Sizes::default(),
             formats: vec![ImageFormat::Avif, ImageFormat::Webp],
             tag_fields: Vec::new(),

@@ -4,11 +4,12 @@
 //! handler names a policy), of the request metrics and of the request's log lines: one at debug, and one at warn where
 //! there is a reason to tell.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{ResponseHead, ServiceRequest, ServiceResponse};
-use actix_web::http::{Method, header};
+use actix_web::http::{ConnectionType, Method, header};
 use actix_web::middleware::Next;
 use actix_web::{HttpResponse, web};
 use prometheus_client::metrics::counter::Counter;
@@ -92,6 +93,10 @@ pub(super) fn conclude(
     let (route, status) = (reply.route, head.status.as_u16());
     let cache = reply.cache.map_or("none", CacheStatus::as_str);
     if let Some(state) = state {
+        if state.draining.load(Ordering::Relaxed) {
+            // The next request of this connection would find it closed.
+            head.set_connection_type(ConnectionType::Close);
+        }
         match state.tallies.of(reply, status) {
             Some(tally) => tally.count(elapsed),
             None => Tally::new(&state.metrics, route, status, cache).count(elapsed),

@@ -13,6 +13,7 @@ mod caching;
 mod corpus;
 mod counts;
 mod decoding;
+mod draining;
 mod fetching;
 mod fixtures;
 mod guard;

@@ -60,6 +60,7 @@ impl Setup {
         Self { values: BTreeMap::new(), environment: Vec::new(), arguments: Vec::new() }
             .text("server.listen", "127.0.0.1:0")
             .text("server.admin_listen", "127.0.0.1:0")
+            .text("server.drain_delay", "0s")
             .set("sources.domains", r#"["127.0.0.1"]"#)
             .set("sources.allow_local_ip", true)
     }
@@ -266,8 +267,12 @@ impl App {
 
     /// Asks the service to stop, as an orchestrator does.
     pub(crate) fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("SIGTERM is delivered");
+        rustix::process::kill_process(pid, signal).expect("the signal is delivered");
     }
 
     /// The exit code, once the process has ended.

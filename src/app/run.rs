@@ -1,0 +1,111 @@
+//! Running and ending: what signals mean, and the order in which things stop.
+//!
+//! The law: who was told that this replica is ready hears that it is not before it refuses anything; what was begun is
+//! finished within the grace period; a second signal ends the process at once.
+
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use actix_web::dev;
+use anyhow::Context as _;
+use futures_util::future;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::App;
+
+/// How long the metadata store may take for what is left at the end.
+const LAST_WRITES: Duration = Duration::from_secs(5);
+/// The same, when somebody is in a hurry.
+const HURRIED_WRITES: Duration = Duration::from_millis(500);
+/// How long a start waits for Redis, where there is one.
+const REDIS_FIRST: Duration = Duration::from_millis(500);
+
+/// The signals that the process hears, from the moment this exists.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+/// What asked the process to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// SIGTERM: an orchestrator, which tells load balancers at the same time.
+    Terminate,
+    /// SIGINT: somebody at a keyboard, who waits.
+    Interrupt,
+}
+
+impl Signals {
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn end(&mut self) -> End {
+        tokio::select! {
+            _ = self.terminate.recv() => End::Terminate,
+            _ = self.interrupt.recv() => End::Interrupt,
+        }
+    }
+}
+
+impl App {
+    /// Serves until SIGTERM or SIGINT, then drains, closes the listeners, and finishes what is in flight within the grace
+    /// period.
+    ///
+    /// # Errors
+    /// When a listener fails.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let Self { public, admin, servers, state, mut signals } = self;
+        tracing::info!(public = %public, admin = %admin, "serving");
+        // What replicas before us made lies in Redis; the first requests wait for it a moment rather than make it again.
+        state.maintenance.connected(REDIS_FIRST).await;
+        let handles: Vec<_> = servers.iter().map(dev::Server::handle).collect();
+        let mut all = pin!(future::try_join_all(servers));
+        let end = tokio::select! {
+            ended = &mut all => return failed(ended),
+            end = signals.end() => end,
+        };
+        let grace = state.settings.shutdown_grace;
+        // On a keyboard nobody waits for load balancers.
+        let delay = if end == End::Terminate { state.settings.drain_delay } else { Duration::ZERO };
+        tracing::info!(signal = ?end, ?delay, ?grace, "not ready any more; finishing what is in flight");
+        state.drain();
+        let mut hurried = tokio::select! {
+            ended = &mut all => return failed(ended),
+            () = sleep(delay) => false,
+            _ = signals.end() => true,
+        };
+        if !hurried {
+            // All at once: a server takes the order to stop only while it is polled.
+            let stops = future::join_all(handles.iter().map(|handle| handle.stop(true)));
+            hurried = tokio::select! {
+                (ended, _) = future::join(all, stops) => {
+                    ended.context("a listener failed while it stopped")?;
+                    false
+                }
+                _ = signals.end() => true,
+            };
+        }
+        if hurried {
+            tracing::warn!("told again: ending at once");
+        }
+        let writes = if hurried { HURRIED_WRITES } else { LAST_WRITES };
+        if let Some(recorder) = &state.recorder {
+            recorder.shutdown(Instant::now() + writes).await;
+        }
+        if let Some(store) = &state.store {
+            // A server that hangs closes nothing; the process ends all the same.
+            let _closed = timeout(writes, store.close()).await;
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Listeners that end by themselves have failed.
+fn failed(ended: io::Result<Vec<()>>) -> anyhow::Result<()> {
+    ended.context("a listener failed")?;
+    anyhow::bail!("the listeners ended without being told to")
+}
