@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_types, reason = "the composition root starts the servers")]
 
 mod demo;
+mod reload;
 mod run;
 
 use std::net::SocketAddr;
@@ -17,18 +18,19 @@ use anyhow::Context as _;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use self::reload::Reload;
 use self::run::Signals;
 use crate::cache::ledger::Ledger;
 use crate::cache::memory::Memory;
 use crate::cache::redis::Tier;
 use crate::cache::tiered::Tiered;
-use crate::config::Config;
+use crate::config::{Config, Loaded, Mode, Problems};
 use crate::http::{self, Sample, State};
 use crate::imaging::schedule::Scheduler;
 use crate::maintenance::{self, Maintenance};
 use crate::optimizer::{Optimizer, Parts, WAITING};
 use crate::source::webhook::Webhook;
-use crate::source::{Fetcher, Glob, RemotePattern, SourcePolicy};
+use crate::source::{Fetcher, Glob, LivePolicy, RemotePattern, SourcePolicy};
 use crate::store::{self, Recorder};
 use crate::telemetry::Metrics;
 
@@ -39,14 +41,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Connections at once for each thread; further ones wait in the backlog.
 const CONNECTIONS: usize = 4_096;
 
-/// What is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// The configured service.
-    Serve,
-    /// The service with sample pictures on an origin of its own.
-    Demo,
-}
+/// Reads the configuration again, from where it was read the first time.
+pub type Load = Box<dyn Fn() -> Result<Loaded, Problems> + Send>;
 
 /// A service whose ports are bound and whose rooms are built.
 pub struct App {
@@ -57,6 +53,7 @@ pub struct App {
     servers: Vec<dev::Server>,
     state: web::Data<State>,
     signals: Signals,
+    reload: Reload,
 }
 
 impl App {
@@ -64,9 +61,10 @@ impl App {
     ///
     /// # Errors
     /// When a port cannot be bound or a thread cannot be started.
-    pub fn build(mut config: Config, mode: Mode, runtime: Handle) -> anyhow::Result<Self> {
+    pub fn build(loaded: Loaded, load: Load, mode: Mode, runtime: Handle) -> anyhow::Result<Self> {
+        let mut config = loaded.config.clone();
         // From here on a signal ends the process as it should.
-        let signals = Signals::listen().context("signals cannot be listened for")?;
+        let signals = Signals::listen(mode).context("signals cannot be listened for")?;
         let mut servers = Vec::new();
         let mut samples = Vec::new();
         if mode == Mode::Demo {
@@ -87,7 +85,14 @@ impl App {
         let state = web::Data::new(build_state(&config, samples, public_address, runtime)?);
         let state = cell.get_or_init(|| state).clone();
         servers.extend([public(), admin()]);
-        Ok(Self { public: public_address, admin: admin_address, servers, state, signals })
+        Ok(Self {
+            public: public_address,
+            admin: admin_address,
+            servers,
+            state,
+            signals,
+            reload: Reload::new(loaded, load),
+        })
     }
 }
 
@@ -104,6 +109,7 @@ fn build_state(
 ) -> anyhow::Result<State> {
     let metrics = Arc::new(Metrics::new());
     let policy = Arc::new(SourcePolicy::new(&config.sources));
+    let live = Arc::new(LivePolicy::new(Arc::clone(&policy)));
     let fetcher = Fetcher::new(Arc::clone(&policy), &config.sources, Arc::clone(&metrics))?;
     let scheduler = Scheduler::new(&config.schedule, Arc::clone(&metrics)).context("no render threads")?;
     let (ledger, hearing) = (Arc::new(Ledger::default()), Arc::new(AtomicBool::new(false)));
@@ -116,7 +122,7 @@ fn build_state(
     let record = |store| Recorder::start(store, &config.metadata, Arc::clone(&metrics), &runtime);
     let recorder = store.clone().map(record).map(Arc::new);
     let maintenance = Maintenance::start(maintenance::Parts {
-        policy: Arc::clone(&policy),
+        policy: Arc::clone(&live),
         ledger: Arc::clone(&ledger),
         shared: shared.clone(),
         hearing: Arc::clone(&hearing),
@@ -146,13 +152,12 @@ fn build_state(
         maintenance,
         store,
         recorder,
-        policy,
+        policy: live,
         tallies: http::Tallies::new(&metrics),
         metrics,
-        settings: Arc::new(config.http.clone()),
+        live: http::LiveCell::new(config.http.clone()),
         samples,
         public_address,
-        memo: http::Memo::default(),
         draining: AtomicBool::new(false),
     })
 }

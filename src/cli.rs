@@ -7,6 +7,7 @@ mod client;
 mod health;
 mod picture;
 mod purge;
+mod scratch;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -17,9 +18,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
+use self::scratch::Scratch;
 use crate::allocator;
-use crate::app::{App, Mode};
-use crate::config::{self, Environment, Flags, Loaded};
+use crate::app::{App, Load};
+use crate::config::{self, Environment, Flags, Loaded, Mode, Problems};
 use crate::imaging;
 use crate::telemetry;
 
@@ -43,6 +45,9 @@ struct SettingArguments {
     /// Take sizes, formats and allowed sources from a Next.js build's images-manifest.json
     #[arg(long, global = true, value_name = "FILE")]
     next_manifest: Option<PathBuf>,
+    /// Where the app itself is reached from here, for its static imports and files of public/ (url=/path)
+    #[arg(long, global = true, value_name = "URL")]
+    base_url: Option<String>,
     /// Set any key, e.g. --set images.snap=true; may be repeated
     #[arg(long, global = true, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
@@ -62,15 +67,19 @@ struct SettingArguments {
 
 impl From<SettingArguments> for Flags {
     fn from(arguments: SettingArguments) -> Self {
-        let SettingArguments { config, next_manifest, set, domain, listen, admin_listen, log_level } = arguments;
-        Self { config, next_manifest, set, listen, admin_listen, domain, log_level }
+        let SettingArguments { config, next_manifest, base_url, set, domain, listen, admin_listen, log_level } =
+            arguments;
+        let (mode, scratch) = (Mode::Serve, None);
+        Self { config, next_manifest, base_url, set, listen, admin_listen, domain, log_level, mode, scratch }
     }
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the service
+    /// Run the service; SIGHUP reads configuration and manifest again
     Serve,
+    /// Run the service for `next dev`: the app at http://localhost:3000, local addresses, nothing kept, reasons told
+    Dev,
     /// Run the service with sample pictures and a page to look at
     Demo,
     /// Render one picture
@@ -122,6 +131,10 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>, environment: &Environ
     match dispatch(command, &Flags::from(settings), environment) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(usage) = error.downcast_ref::<clap::Error>() {
+                let _ = usage.print();
+                return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
+            }
             let _ = writeln!(io::stderr(), "pixgate: {}", chain(&error));
             ExitCode::FAILURE
         }
@@ -129,16 +142,11 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>, environment: &Environ
 }
 
 fn dispatch(command: Command, flags: &Flags, environment: &Environment) -> anyhow::Result<()> {
-    let load = || {
-        config::load(flags, environment).map(|mut loaded| {
-            // This very program, also when its file was replaced since it started.
-            loaded.config.imaging.avif_decoder = Some("/proc/self/exe".into());
-            loaded
-        })
-    };
+    let load = || load(flags, environment);
     match command {
-        Command::Serve => serve(load()?, Mode::Serve),
-        Command::Demo => serve(load()?, Mode::Demo),
+        Command::Serve => serve(flags, environment, Mode::Serve),
+        Command::Dev => serve(flags, environment, Mode::Development),
+        Command::Demo => serve(flags, environment, Mode::Demo),
         Command::Render(command) => command.run(load()?.config),
         Command::Placeholder(command) => command.run(load()?.config),
         Command::Purge(command) => command.run(&load()?.config),
@@ -165,16 +173,29 @@ fn dispatch(command: Command, flags: &Flags, environment: &Environment) -> anyho
     }
 }
 
-fn serve(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
+fn load(flags: &Flags, environment: &Environment) -> Result<Loaded, Problems> {
+    config::load(flags, environment).map(|mut loaded| {
+        // This very program, also when its file was replaced since it started.
+        loaded.config.imaging.avif_decoder = Some("/proc/self/exe".into());
+        loaded
+    })
+}
+
+fn serve(flags: &Flags, environment: &Environment, mode: Mode) -> anyhow::Result<()> {
+    // Removed when this returns.
+    let scratch = (mode != Mode::Serve).then(Scratch::new).flatten();
+    let flags = Flags { mode, scratch: scratch.as_ref().map(Scratch::path), ..flags.clone() };
+    let (loaded, environment) = (load(&flags, environment)?, environment.clone());
+    let again: Load = Box::new(move || load(&flags, &environment));
     allocator::configure();
     telemetry::init(&loaded.config.log).map_err(anyhow::Error::msg).context("log.level")?;
     // The demo brings what is missing: warnings about an empty allow-list are not for it.
-    for warning in loaded.warnings.iter().filter(|_| mode == Mode::Serve) {
+    for warning in loaded.warnings.iter().filter(|_| mode != Mode::Demo) {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let ended = runtime.block_on(async {
-        let app = App::build(loaded.config, mode, tokio::runtime::Handle::current())?;
+        let app = App::build(loaded, again, mode, tokio::runtime::Handle::current())?;
         announce(&app, mode);
         app.run().await
     });
@@ -187,8 +208,12 @@ fn serve(loaded: Loaded, mode: Mode) -> anyhow::Result<()> {
 /// anybody still reads must not matter to the service.
 fn announce(app: &App, mode: Mode) {
     let mut text = format!("public http://{}\nadmin http://{}\n", app.public, app.admin);
-    if mode == Mode::Demo {
-        text.push_str(&format!("\nOpen http://{} in a browser. Ctrl-C stops.\n", app.admin));
+    match mode {
+        Mode::Serve => {}
+        Mode::Development => {
+            text.push_str("\nFor development: nothing is kept, and errors tell their reasons. Ctrl-C stops.\n")
+        }
+        Mode::Demo => text.push_str(&format!("\nOpen http://{} in a browser. Ctrl-C stops.\n", app.admin)),
     }
     let mut out = io::stdout().lock();
     if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -21,7 +21,7 @@ use url::Url;
 use crate::cache::ledger::{Ledger, Purge, Scope};
 use crate::cache::redis::{Appended, Notice, Rule, Tier};
 use crate::source::webhook::Webhook;
-use crate::source::{Refusal, SourcePolicy};
+use crate::source::{LivePolicy, Refusal, SourcePolicy};
 use crate::store::{self, Recorder};
 use crate::telemetry::{KindLabels, Label, Metrics, Secret};
 
@@ -87,7 +87,7 @@ struct Done {
 /// The parts of [`Maintenance`].
 pub struct Parts {
     /// Normalises what is purged as it normalises what is asked for.
-    pub policy: Arc<SourcePolicy>,
+    pub policy: Arc<LivePolicy>,
     /// Purges in force here.
     pub ledger: Arc<Ledger>,
     /// The tier that replicas share.
@@ -106,7 +106,7 @@ pub struct Parts {
 
 /// See the module's text.
 pub struct Maintenance {
-    policy: Arc<SourcePolicy>,
+    policy: Arc<LivePolicy>,
     ledger: Arc<Ledger>,
     shared: Option<Arc<Tier>>,
     hearing: Arc<AtomicBool>,

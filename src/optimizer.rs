@@ -15,10 +15,12 @@ mod refine;
 mod shared;
 mod sources;
 mod trail;
+mod tuning;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
 use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
@@ -33,6 +35,7 @@ pub use self::refine::{Candidate, Refined, WAITING};
 use self::shared::Turn;
 use self::sources::{Failure, Loaded, Need};
 pub use self::trail::Trail;
+pub use self::tuning::Tuning;
 use crate::cache::flight::Flights;
 use crate::cache::ledger::Ledger;
 use crate::cache::tiered::Tiered;
@@ -92,11 +95,9 @@ pub struct Parts {
 
 /// See the module's text.
 pub struct Optimizer {
-    fetcher: Fetcher,
+    tuning: ArcSwap<Tuning>,
     scheduler: Scheduler,
     tiers: Tiered,
-    settings: cache::Settings,
-    imaging: Arc<imaging::Settings>,
     store: Option<Arc<dyn MetadataStore>>,
     recorder: Option<Arc<Recorder>>,
     candidates: mpsc::Sender<Candidate>,
@@ -154,12 +155,10 @@ impl Optimizer {
             journeys: Flights::new(runtime.clone()),
             placeholders: Flights::new(runtime.clone()),
             pace: Pace::new(imaging.avif_engine),
-            imaging: Arc::new(imaging),
-            fetcher,
+            tuning: ArcSwap::from_pointee(Tuning { fetcher, settings, imaging: Arc::new(imaging) }),
             scheduler,
             tiers,
             ledger,
-            settings,
             store,
             recorder,
             candidates,

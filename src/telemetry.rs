@@ -17,7 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-pub use self::log::{LogFormat, Settings, init};
+pub use self::log::{LogFormat, Settings, init, set_level};
 pub use self::secret::Secret;
 
 /// A label value that can only be a constant of this program.

@@ -3,7 +3,7 @@
 //! The law: who was told that this replica is ready hears that it is not before it refuses anything; what was begun is
 //! finished within the grace period; a second signal ends the process at once.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -11,9 +11,10 @@ use actix_web::dev;
 use anyhow::Context as _;
 use futures_util::future;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::App;
+use crate::config::Mode;
 
 /// How long the metadata store may take for what is left at the end.
 const LAST_WRITES: Duration = Duration::from_secs(5);
@@ -22,10 +23,24 @@ const HURRIED_WRITES: Duration = Duration::from_millis(500);
 /// How long a start waits for Redis, where there is one.
 const REDIS_FIRST: Duration = Duration::from_millis(500);
 
+/// How often files that are followed are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// The signals that the process hears, from the moment this exists.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
+    /// Whether the last of them means that somebody closed the terminal, and not that something is to be read again.
+    hangup_ends: bool,
+}
+
+/// What the process is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    End(End),
+    /// SIGHUP: read the configuration again.
+    Reload,
 }
 
 /// What asked the process to end.
@@ -33,19 +48,33 @@ pub(super) struct Signals {
 enum End {
     /// SIGTERM: an orchestrator, which tells load balancers at the same time.
     Terminate,
-    /// SIGINT: somebody at a keyboard, who waits.
+    /// SIGINT: somebody at a keyboard, who waits. A closed terminal too.
     Interrupt,
 }
 
 impl Signals {
-    pub(super) fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    pub(super) fn listen(mode: Mode) -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            hangup_ends: mode == Mode::Demo || mode == Mode::Development && io::stdin().is_terminal(),
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::End(End::Terminate),
+            _ = self.interrupt.recv() => Told::End(End::Interrupt),
+            _ = self.hangup.recv() => if self.hangup_ends { Told::End(End::Interrupt) } else { Told::Reload },
+        }
     }
 
     async fn end(&mut self) -> End {
-        tokio::select! {
-            _ = self.terminate.recv() => End::Terminate,
-            _ = self.interrupt.recv() => End::Interrupt,
+        loop {
+            if let Told::End(end) = self.next().await {
+                return end;
+            }
         }
     }
 }
@@ -57,19 +86,30 @@ impl App {
     /// # Errors
     /// When a listener fails.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Self { public, admin, servers, state, mut signals } = self;
+        let Self { public, admin, servers, state, mut signals, mut reload } = self;
         tracing::info!(public = %public, admin = %admin, "serving");
         // What replicas before us made lies in Redis; the first requests wait for it a moment rather than make it again.
         state.maintenance.connected(REDIS_FIRST).await;
         let handles: Vec<_> = servers.iter().map(dev::Server::handle).collect();
         let mut all = pin!(future::try_join_all(servers));
-        let end = tokio::select! {
-            ended = &mut all => return failed(ended),
-            end = signals.end() => end,
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let end = loop {
+            tokio::select! {
+                ended = &mut all => return failed(ended),
+                told = signals.next() => match told {
+                    Told::End(end) => break end,
+                    Told::Reload => reload.run(&state),
+                },
+                _ = looks.tick(), if reload.watches() => if reload.is_due() { reload.run(&state) },
+            }
         };
-        let grace = state.settings.shutdown_grace;
-        // On a keyboard nobody waits for load balancers.
-        let delay = if end == End::Terminate { state.settings.drain_delay } else { Duration::ZERO };
+        let (grace, delay) = {
+            let settings = &state.live().settings;
+            // On a keyboard nobody waits for load balancers.
+            let delay = if end == End::Terminate { settings.drain_delay } else { Duration::ZERO };
+            (settings.shutdown_grace, delay)
+        };
         tracing::info!(signal = ?end, ?delay, ?grace, "not ready any more; finishing what is in flight");
         state.drain();
         let mut hurried = tokio::select! {

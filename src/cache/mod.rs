@@ -29,6 +29,8 @@ pub struct Settings {
     pub source_bytes: u64,
     /// Least time a source is fresh, whatever its origin says.
     pub minimum_ttl: Duration,
+    /// Whether a source is fresh for that time only, whatever its origin says: for a developer, who has just changed it.
+    pub always_revalidate: bool,
     /// How long after that it is served while it is refreshed behind.
     pub stale_while_revalidate: Duration,
     /// How long after freshness it is served when its origin fails.
@@ -44,6 +46,7 @@ impl Default for Settings {
             memory_bytes: 256_000_000,
             source_bytes: 64_000_000,
             minimum_ttl: 30 * DAY,
+            always_revalidate: false,
             stale_while_revalidate: 7 * DAY,
             stale_if_error: 30 * DAY,
             negative_ttl: Duration::from_secs(10),

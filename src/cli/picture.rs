@@ -69,6 +69,13 @@ fn colour(text: &str) -> Result<Rgb, &'static str> {
 impl Render {
     pub(super) fn run(self, config: Config) -> anyhow::Result<()> {
         let named = self.output.extension().and_then(|extension| ImageFormat::output_from_name(extension.to_str()?));
+        if let (None, None, Some(ending)) = (self.format, named, self.output.extension()) {
+            let message = format!(
+                ".{} is not a format that is written; OUT must end in .avif, .webp, .jpg or .png, or -f must say the format\n",
+                ending.display()
+            );
+            return Err(clap::Error::raw(clap::error::ErrorKind::ValueValidation, message).into());
+        }
         let format = self.format.or(named).or_else(|| config.http.formats.first().copied());
         let sizes = &config.http.sizes;
         let wish = Wish {

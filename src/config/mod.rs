@@ -5,9 +5,13 @@
 //! of every layer is reported at once, with its key, what was given, what is allowed, and where it was written.
 
 mod keys;
+mod links;
+mod mode;
 mod next;
+mod pattern;
 mod raw;
 mod read;
+mod reload;
 mod show;
 mod table;
 
@@ -18,6 +22,7 @@ use std::path::PathBuf;
 use crate::telemetry::Secret;
 use crate::{cache, http, imaging, maintenance, source, store, telemetry};
 use keys::{Draft, KEYS};
+pub use mode::Mode;
 pub use next::{Import, import};
 pub use raw::Origin;
 use raw::Raw;
@@ -55,6 +60,8 @@ pub struct Flags {
     pub config: Option<PathBuf>,
     /// `--next-manifest`.
     pub next_manifest: Option<PathBuf>,
+    /// `--base-url`.
+    pub base_url: Option<String>,
     /// `--set section.key=value`, each.
     pub set: Vec<String>,
     /// `--listen`.
@@ -65,6 +72,10 @@ pub struct Flags {
     pub domain: Vec<String>,
     /// `--log-level`.
     pub log_level: Option<String>,
+    /// What the service is for.
+    pub mode: Mode,
+    /// A folder that is gone when the process is, for what need not outlive it.
+    pub scratch: Option<PathBuf>,
 }
 
 /// A snapshot of environment variables.
@@ -146,6 +157,8 @@ struct Effective {
     key: &'static str,
     value: Option<Value>,
     origin: Origin,
+    /// As typed, for whether it has changed; what is shown of it may be a mask.
+    typed: Option<Value>,
 }
 
 /// A configuration that is good to use.
@@ -155,6 +168,8 @@ pub struct Loaded {
     pub config: Config,
     /// What works but is probably not meant, one sentence each.
     pub warnings: Vec<String>,
+    /// Files whose change is to be followed; they need not be there.
+    pub watched: Vec<PathBuf>,
     effective: Vec<Effective>,
 }
 
@@ -178,15 +193,21 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<Loaded, Problems
     if !raw.problems.is_empty() {
         return Err(Problems(raw.problems));
     }
-    let effective =
-        KEYS.iter().map(|key| Effective { key: key.name, value: (key.show)(&draft), origin: raw.origin(key.name) });
-    Ok(Loaded { effective: effective.collect(), warnings: raw.warnings, config: draft.config })
+    let effective = KEYS.iter().map(|key| Effective {
+        key: key.name,
+        value: (key.show)(&draft),
+        origin: raw.origin(key.name),
+        typed: raw.get(key.name).map(|setting| setting.value.clone()),
+    });
+    let effective = effective.collect();
+    Ok(Loaded { effective, warnings: raw.warnings, watched: raw.watched, config: draft.config })
 }
 
 /// What no single value can tell.
 fn check(draft: &mut Draft, raw: &mut Raw) {
     admin_token(draft, raw);
     redis_ca(draft, raw);
+    raw.warnings.extend(pattern::never(draft));
     let Draft { config, next_manifest, .. } = draft;
     let mut problems = Vec::new();
     let mut problem = |key: &str, value: Option<String>, message: &str| {
@@ -220,8 +241,11 @@ fn check(draft: &mut Draft, raw: &mut Raw) {
         "nothing may be fetched: sources.domains, sources.remote_patterns and sources.base_url are all empty",
     );
     warn(
-        next_manifest.is_some() && sources.base_url.is_none(),
-        "images of the app itself (url=/path) are refused until sources.base_url names the app's origin",
+        next_manifest.is_some()
+            && sources.base_url.is_none()
+            && !sources.local_patterns.as_ref().is_some_and(Vec::is_empty),
+        "images of the app itself (static imports, files of public/) are refused until --base-url or sources.base_url \
+         says where the app is reached from here, as in --base-url http://web:3000",
     );
     // Four bytes a pixel is what the largest admitted picture needs at least.
     warn(

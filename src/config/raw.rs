@@ -3,6 +3,7 @@
 //! Knows which keys exist ([`KEYS`]) and of what shape, nothing of what a good value is. The law: nothing is guessed and
 //! nothing ignored; a name that is not known is a problem, reported with the nearest known one.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ use toml::Value;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{KEYS, Key, Kind};
-use super::{Environment, Flags, Problem, next};
+use super::mode::newest;
+use super::{Environment, Flags, Mode, Problem, links, next};
 
 /// Variables that are usual elsewhere, and what they are here.
 const COMMON: [(&str, &str); 3] =
@@ -25,6 +27,8 @@ pub enum Origin {
     Default,
     /// An imported Next.js manifest.
     Manifest(PathBuf),
+    /// What the command is for.
+    Mode(Mode),
     /// A line of the TOML file, counted from 1.
     File(PathBuf, usize),
     /// An environment variable.
@@ -38,6 +42,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Default => f.write_str("default"),
             Self::Manifest(path) => write!(f, "{}", path.display()),
+            Self::Mode(mode) => write!(f, "{mode}"),
             Self::File(path, line) => write!(f, "{}:{line}", path.display()),
             Self::Environment(name) => write!(f, "environment {name}"),
             Self::Flag(flag) => write!(f, "flag {flag}"),
@@ -58,6 +63,7 @@ pub(super) struct Raw {
     settings: BTreeMap<&'static str, Setting>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
+    pub(super) watched: Vec<PathBuf>,
 }
 
 impl Raw {
@@ -68,6 +74,12 @@ impl Raw {
         raw.read_environment(environment);
         if let Some((path, required)) = config_file(flags, environment) {
             raw.read_file(&path, required);
+            raw.watched.extend((flags.mode == Mode::Development).then_some(path));
+        }
+        for (name, value) in flags.mode.values(flags) {
+            if let Some(key) = Key::find(name) {
+                raw.keep(key, value, Origin::Mode(flags.mode));
+            }
         }
         raw.read_manifest(flags);
         raw
@@ -98,6 +110,7 @@ impl Raw {
         let named = [
             ("--listen", "server.listen", flags.listen.as_ref()),
             ("--admin-listen", "server.admin_listen", flags.admin_listen.as_ref()),
+            ("--base-url", "sources.base_url", flags.base_url.as_ref()),
             ("--log-level", "log.level", flags.log_level.as_ref()),
         ];
         for (flag, name, text) in named {
@@ -129,8 +142,10 @@ impl Raw {
         self.read_own(environment);
         // Below our own names: other programs on the machine may mean theirs by these.
         for (variable, name) in COMMON {
-            if let (Some(text), Some(key)) = (environment.0.get(variable), Key::find(name)) {
-                self.keep_text(key, text, Origin::Environment(variable.into()));
+            if let (Some(text), Some(key)) = (environment.0.get(variable), Key::find(name))
+                && let Some(text) = usual_elsewhere(variable, text)
+            {
+                self.keep_text(key, &text, Origin::Environment(variable.into()));
             }
         }
     }
@@ -138,12 +153,10 @@ impl Raw {
     fn read_own(&mut self, environment: &Environment) {
         for (variable, text) in &environment.0 {
             let Some(rest) = variable.strip_prefix("PIXGATE_") else { continue };
-            if not_ours(rest) {
-                continue;
-            }
             let origin = Origin::Environment(variable.clone());
             match KEYS.iter().find(|key| variable_of(key.name) == *variable) {
                 Some(key) => self.keep_text(key, text, origin),
+                None if links::is_foreign(rest, text) => {}
                 None => {
                     let known = KEYS.iter().map(|key| variable_of(key.name));
                     let hint = suggestion(variable, known);
@@ -196,19 +209,37 @@ impl Raw {
     }
 
     fn read_manifest(&mut self, flags: &Flags) {
+        let dev = flags.mode == Mode::Development;
         let named = self.get("sources.next_manifest");
         let (path, origin) = match (&flags.next_manifest, named) {
             (Some(path), _) => (path.clone(), Origin::Flag("--next-manifest".into())),
             (None, Some(Setting { value: Value::String(text), origin })) if !text.is_empty() => {
                 (PathBuf::from(text), origin.clone())
             }
-            _ => return,
+            (None, Some(_)) => return,
+            (None, None) => {
+                self.watched.extend(flags.mode.manifests());
+                match newest(&flags.mode.manifests()) {
+                    Some(path) => (path, Origin::Mode(flags.mode)),
+                    None => return,
+                }
+            }
         };
+        if dev && !self.watched.contains(&path) {
+            self.watched.push(path.clone());
+        }
         if let (Some(key), Some(text)) = (Key::find("sources.next_manifest"), path.to_str()) {
             self.settings.insert(key.name, Setting { value: Value::String(text.into()), origin: origin.clone() });
         }
-        let import = std::fs::read(&path).map_err(|error| error.to_string()).and_then(|bytes| next::import(&bytes));
-        match import {
+        let bytes = match std::fs::read(&path) {
+            // `next dev` or `next build` is about to write it.
+            Err(error) if dev && error.kind() == std::io::ErrorKind::NotFound => {
+                let text = format!("{} is not there yet: it is waited for, and used once it is there", path.display());
+                return self.warnings.push(text);
+            }
+            bytes => bytes.map_err(|error| error.to_string()),
+        };
+        match bytes.and_then(|bytes| next::import(&bytes)) {
             Err(message) => {
                 let value = Some(path.display().to_string());
                 self.problems.push(Problem::new("sources.next_manifest", value, message, &origin));
@@ -235,12 +266,14 @@ fn config_file(flags: &Flags, environment: &Environment) -> Option<(PathBuf, boo
     named.map_or_else(|| Some((PathBuf::from("pixgate.toml"), false)), |path| Some((path, true)))
 }
 
-/// Variables with our prefix that are no keys: our own two, and those that Kubernetes and Docker set for a service that
-/// is called `pixgate` (`PIXGATE_SERVICE_HOST`, `PIXGATE_PORT_8080_TCP_ADDR`), which must not stop it.
-fn not_ours(rest: &str) -> bool {
-    let own = matches!(rest, "CONFIG" | "CORPUS");
-    let link = |prefix: &str| rest == prefix || rest.strip_prefix(prefix).is_some_and(|tail| tail.starts_with('_'));
-    own || link("PORT") || rest == "SERVICE_HOST" || link("SERVICE_PORT")
+/// What a variable that other programs read too means to us: there, seconds have no unit and an empty lifetime is none.
+fn usual_elsewhere<'a>(variable: &str, text: &'a str) -> Option<Cow<'a, str>> {
+    let bare = text.trim();
+    match variable {
+        "CACHE_TTL" if bare.is_empty() => None,
+        "CACHE_TTL" if bare.bytes().all(|b| b.is_ascii_digit()) => Some(format!("{bare}s").into()),
+        _ => Some(text.into()),
+    }
 }
 
 /// `sources.max_bytes` as `PIXGATE_SOURCES_MAX_BYTES`.

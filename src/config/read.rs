@@ -4,19 +4,18 @@
 //! secret is never repeated.
 
 use std::fmt::Display;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use ipnet::IpNet;
-use toml::{Table, Value};
+use toml::Value;
 use url::{Host, Url};
 
 use crate::format::ImageFormat;
 use crate::http::TagField;
-use crate::source::{Glob, LocalPattern, RemotePattern};
 use crate::telemetry::Secret;
 
 /// The fewest characters of a token or a key: 16 of base64 hold 96 bits.
@@ -83,8 +82,18 @@ pub(super) fn choice<T: Copy>(value: &Value, choices: &[(&str, T)]) -> Result<T,
 }
 
 pub(super) fn address(value: &Value) -> Result<SocketAddr, String> {
-    let parsed = text(value)?.parse();
-    parsed.map_err(|_| "must be an IP address and a port, such as \"127.0.0.1:8080\" or \"[::]:8080\"".to_owned())
+    let text = text(value)?;
+    // As other servers take them: no host is every address, and one name needs no resolver.
+    let known = [("localhost:", Ipv4Addr::LOCALHOST), ("*:", Ipv4Addr::UNSPECIFIED), (":", Ipv4Addr::UNSPECIFIED)];
+    let short = known.into_iter().find_map(|(host, ip)| {
+        let port = text.strip_prefix(host).filter(|port| port.bytes().all(|b| b.is_ascii_digit()));
+        Some(SocketAddr::from((ip, port?.parse().ok()?)))
+    });
+    let parsed = short.map_or_else(|| text.parse(), Ok);
+    parsed.map_err(|_| {
+        "must be an IP address and a port, such as \"127.0.0.1:8080\", \"[::]:8080\" or \":8080\" for every address"
+            .to_owned()
+    })
 }
 
 /// Where an endpoint lives: an absolute path without query; a slash at its end is dropped.
@@ -143,10 +152,20 @@ pub(super) fn log_filter(value: &Value) -> Result<String, String> {
     Err(format!("must be one of {}, or a filter such as \"info,pixgate::source=debug\"", levels.join(", ")))
 }
 
-/// A list with a reader of its items that knows only the text.
+/// A list with a reader of its items that knows only the text. All that is wrong with it is told at once.
 pub(super) fn list<T>(value: &Value, item: fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
     let texts = items(value)?.iter().map(text).collect::<Result<Vec<_>, _>>();
-    texts.map_err(|_| "must be a list of texts".to_owned())?.into_iter().map(item).collect()
+    let read = texts.map_err(|_| "must be a list of texts".to_owned())?.into_iter().map(item);
+    let (mut good, mut wrong) = (Vec::new(), Vec::<String>::new());
+    for item in read {
+        match item {
+            Ok(item) => good.push(item),
+            // Secrets are refused in the same words, each.
+            Err(message) if wrong.contains(&message) => {}
+            Err(message) => wrong.push(message),
+        }
+    }
+    if wrong.is_empty() { Ok(good) } else { Err(wrong.join("; it ")) }
 }
 
 pub(super) fn list_of<T>(
@@ -223,84 +242,6 @@ pub(super) fn host(text: &str) -> Result<String, String> {
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     network.map_err(|_| format!("must be networks such as \"10.0.0.0/8\" or \"fd00::/8\", but {text:?} is not"))
-}
-
-pub(super) fn remote_pattern(value: &Value) -> Result<RemotePattern, String> {
-    let table =
-        Fields::of(value, &["protocol", "hostname", "hostname_regex", "port", "pathname", "pathname_regex", "search"])?;
-    let protocol = table.text("protocol")?.map(|text| text.trim_end_matches(':').to_owned());
-    if protocol.as_deref().is_some_and(|scheme| !matches!(scheme, "http" | "https")) {
-        return Err(table.wrong("protocol must be http or https"));
-    }
-    if table.text("hostname")?.is_some_and(|host| host.contains(['/', ':', '@']) && !host.contains('(')) {
-        return Err(table.wrong("hostname must be a host or a pattern of hosts, without scheme, port or path"));
-    }
-    let Some(hostname) = table.glob("hostname", Glob::hostname)? else {
-        return Err(table.wrong("hostname (or hostname_regex) is missing"));
-    };
-    let port = match table.0.get("port") {
-        Some(Value::Integer(port)) => Some(port.to_string()),
-        _ => table.text("port")?.map(str::to_owned),
-    };
-    if port.as_deref().is_some_and(|port| !port.is_empty() && port.parse::<u16>().is_err()) {
-        return Err(table.wrong("port must be a number up to 65535, or \"\" for the scheme's own"));
-    }
-    Ok(RemotePattern {
-        protocol,
-        hostname,
-        port,
-        pathname: table.glob("pathname", Glob::pathname)?,
-        search: table.search()?,
-    })
-}
-
-pub(super) fn local_pattern(value: &Value) -> Result<LocalPattern, String> {
-    let table = Fields::of(value, &["pathname", "pathname_regex", "search"])?;
-    Ok(LocalPattern { pathname: table.glob("pathname", Glob::pathname)?, search: table.search()? })
-}
-
-/// The fields of one pattern.
-struct Fields<'a>(&'a Table);
-
-impl<'a> Fields<'a> {
-    fn of(value: &'a Value, known: &[&str]) -> Result<Self, String> {
-        let table = value.as_table().ok_or("must be a list of patterns such as { hostname = \"**.example.com\" }")?;
-        let fields = Self(table);
-        match table.keys().find(|name| !known.contains(&name.as_str())) {
-            Some(name) => Err(fields.wrong(&format!("{name} is not one of {}", known.join(", ")))),
-            None => Ok(fields),
-        }
-    }
-
-    fn wrong(&self, message: &str) -> String {
-        format!("in the pattern {}: {message}", Value::Table(self.0.clone()))
-    }
-
-    fn text(&self, name: &str) -> Result<Option<&'a str>, String> {
-        let wrong = || self.wrong(&format!("{name} must be a text"));
-        self.0.get(name).map(|value| value.as_str().ok_or_else(wrong)).transpose()
-    }
-
-    /// The field as a glob, or as `name_regex`, which is what an imported manifest holds.
-    fn glob<E: Display>(&self, name: &str, glob: impl Fn(&str) -> Result<Glob, E>) -> Result<Option<Glob>, String> {
-        let regex = format!("{name}_regex");
-        let wrong = |error: &dyn Display| self.wrong(&format!("{name}: {error}"));
-        match (self.text(name)?, self.text(&regex)?) {
-            (Some(_), Some(_)) => Err(self.wrong(&format!("{name} and {regex} exclude each other"))),
-            (Some(text), None) => glob(text).map(Some).map_err(|error| wrong(&error)),
-            (None, Some(text)) => Glob::regex(text).map(Some).map_err(|error| wrong(&error)),
-            (None, None) => Ok(None),
-        }
-    }
-
-    /// Compared as a whole, so one that does not begin with `?` could never match.
-    fn search(&self) -> Result<Option<String>, String> {
-        let search = self.text("search")?;
-        if search.is_some_and(|text| !text.is_empty() && !text.starts_with('?')) {
-            return Err(self.wrong("search must be \"\" (no query) or begin with ?"));
-        }
-        Ok(search.map(str::to_owned))
-    }
 }
 
 /// Types as TOML values, for `check-config`; what it prints can be read again.

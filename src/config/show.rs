@@ -14,7 +14,7 @@ impl Loaded {
     /// The effective configuration: TOML with each value's origin as a comment.
     pub fn describe(&self) -> String {
         let mut document = Document::default();
-        for Effective { key, value, origin } in &self.effective {
+        for Effective { key, value, origin, .. } in &self.effective {
             document.row(key, value.as_ref(), Some(&origin.to_string()));
         }
         document.0

@@ -22,6 +22,7 @@ use self::purge::KEYS as PURGE;
 use self::redis::KEYS as REDIS;
 use self::server::KEYS as SERVER;
 use super::keys::{Key, Kind, Put, Show};
+use super::pattern;
 use super::read::{self, Shown};
 use crate::format::ImageFormat;
 use crate::telemetry::{LogFormat, Secret};
@@ -61,7 +62,7 @@ const ROOMS: &[Key] = &[
         "sources.remote_patterns",
         Kind::Patterns,
         |d, v| {
-            d.config.sources.remote_patterns = read::list_of(v, 0..=1000, read::remote_pattern)?;
+            d.config.sources.remote_patterns = read::list_of(v, 0..=1000, pattern::remote_pattern)?;
             d.remote_patterns = v.as_array().cloned().unwrap_or_default();
             Ok(())
         },
@@ -71,7 +72,7 @@ const ROOMS: &[Key] = &[
         "sources.local_patterns",
         Kind::Patterns,
         |d, v| {
-            d.config.sources.local_patterns = Some(read::list_of(v, 0..=1000, read::local_pattern)?);
+            d.config.sources.local_patterns = Some(read::list_of(v, 0..=1000, pattern::local_pattern)?);
             d.local_patterns = v.as_array().cloned();
             Ok(())
         },

@@ -9,6 +9,7 @@ use super::*;
 use crate::format::ImageFormat;
 
 mod bounds;
+mod lenient;
 mod metadata;
 mod redis;
 

@@ -97,7 +97,7 @@ fn with_token(page: &str) -> String {
 /// `GET /openapi.json`: both listeners' operations (OpenAPI 3.1).
 pub(super) async fn openapi(state: web::Data<State>) -> HttpResponse {
     // A configured path is of letters, digits and `-._~/`, so it stands in JSON as it is.
-    let document = OPENAPI.replace(super::NEXT, &state.settings.next_path);
+    let document = OPENAPI.replace(super::NEXT, &state.live().settings.next_path);
     let document = document.replace("{version}", env!("CARGO_PKG_VERSION"));
     answer("/openapi.json", StatusCode::OK, "application/json", document)
 }
@@ -112,7 +112,8 @@ fn page(route: &'static str, html: &'static str) -> HttpResponse {
 
 /// `GET /playground.json`: what the page must know of this service.
 pub(super) async fn playground_data(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
-    let sizes = &state.settings.sizes;
+    let live = state.live_owned();
+    let sizes = &live.settings.sizes;
     let mut widths: Vec<u32> = sizes.widths().collect();
     widths.sort_unstable();
     widths.dedup();
@@ -145,7 +146,8 @@ pub(super) async fn authorise(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let token = request.app_data::<web::Data<State>>().and_then(|state| state.settings.admin_token.as_ref());
+    let live = request.app_data::<web::Data<State>>().map(|state| state.live_owned());
+    let token = live.as_ref().and_then(|live| live.settings.admin_token.as_ref());
     let given = request.headers().get(header::AUTHORIZATION);
     if token.is_none_or(|token| bears(given, token)) {
         return next.call(request).await;

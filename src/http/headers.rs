@@ -37,6 +37,8 @@ pub(super) enum CachePolicy {
     },
     /// The URL names its content.
     Immutable,
+    /// Kept, and asked for again each time.
+    NoCache,
 }
 
 /// Longest time that clients are told to use a stale picture while they revalidate: they do not hear of purges.
@@ -52,11 +54,21 @@ impl CachePolicy {
         Self::StaleWhileRevalidate { max_age: remaining, stale }
     }
 
+    /// The policy of a developer's own service, where `development`: what has just been changed is to be seen.
+    pub(super) fn kept_by_nobody(self, development: bool) -> Self {
+        match self {
+            Self::NoStore | Self::PrivateNoStore => self,
+            _ if development => Self::NoCache,
+            _ => self,
+        }
+    }
+
     /// The `Cache-Control` field.
     pub(super) fn header(self) -> HeaderValue {
         let text = match self {
             Self::NoStore => return HeaderValue::from_static("no-store"),
             Self::PrivateNoStore => return HeaderValue::from_static("private, no-store"),
+            Self::NoCache => return HeaderValue::from_static("no-cache"),
             Self::Immutable => return HeaderValue::from_static("public, max-age=315360000, immutable"),
             Self::MustRevalidate { max_age } => format!("public, max-age={}, must-revalidate", max_age.as_secs()),
             Self::StaleWhileRevalidate { max_age, stale } => {

@@ -17,7 +17,7 @@ use super::headers::{self, CachePolicy};
 use super::memo::{Fields, Identity, Order, Prepared};
 use super::query::{self, Pairs};
 use super::reply::Reply;
-use super::{IMAGE, NEXT, State};
+use super::{IMAGE, Live, NEXT, Settings, State};
 use crate::cache::{CacheStatus, Entry};
 use crate::format::{Negotiated, negotiate};
 use crate::optimizer::{Outcome, Trail};
@@ -39,29 +39,32 @@ pub(super) async fn next(request: HttpRequest, state: web::Data<State>) -> HttpR
 
 /// The answer to a request that was answered before, while its picture is in memory.
 pub(super) fn known(head: &RequestHead, state: &State) -> Option<(HttpResponse, Reply)> {
+    let live = state.live();
     let dialect = match head.uri.path() {
         _ if head.method != Method::GET && head.method != Method::HEAD => return None,
         IMAGE => Dialect::Problem,
-        path if path == state.settings.next_path => Dialect::Next,
+        path if path == live.settings.next_path => Dialect::Next,
         _ => return None,
     };
-    let prepared = state.memo.get(&Identity::of(head, dialect)?)?;
+    let prepared = live.memo.get(&Identity::of(head, dialect)?)?;
     let Prepared { order, trail, fields } = &*prepared;
     let outcome = state.optimizer.look_up(&order.source, &order.wish, Some(trail), SystemTime::now())?;
     Some(if trail.leads_to(&outcome) {
-        respond(&head.headers, state, order, &outcome, fields)
+        respond(&head.headers, &live.settings, order, &outcome, fields)
     } else {
-        keep(head, state, order.clone(), &outcome)
+        keep(head, &live, order.clone(), &outcome)
     })
 }
 
 async fn answer(request: &HttpRequest, state: &State, dialect: Dialect) -> HttpResponse {
     let answer = async {
+        // Taken before the source is judged: what it is remembered with.
+        let live = state.live_owned();
         let order = match dialect {
-            Dialect::Problem => order_direct(request, state)?,
-            Dialect::Next => order_next(request, state)?,
+            Dialect::Problem => order_direct(request, state, &live.settings)?,
+            Dialect::Next => order_next(request, state, &live.settings)?,
         };
-        serve(request, state, order).await
+        serve(request, state, &live, order).await
     };
     answer.await.unwrap_or_else(|problem: Problem| problem.respond(dialect, route(dialect)))
 }
@@ -75,7 +78,7 @@ const fn route(dialect: Dialect) -> &'static str {
 
 /// `/_next/image/`: Next.js redirects to the path without the slash, keeping the query.
 pub(super) async fn slash(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
-    let mut location = state.settings.next_path.clone();
+    let mut location = state.live().settings.next_path.clone();
     if let Some(query) = request.uri().query() {
         location.extend(["?", query]);
     }
@@ -84,63 +87,63 @@ pub(super) async fn slash(request: HttpRequest, state: web::Data<State>) -> Http
     Reply::new(NEXT).on(response)
 }
 
-fn order_direct(request: &HttpRequest, state: &State) -> Result<Order, Problem> {
+fn order_direct(request: &HttpRequest, state: &State, settings: &Settings) -> Result<Order, Problem> {
     let raw = request.uri().query().unwrap_or_default();
     let pairs = Pairs::parse(raw).map_err(Problem::invalid)?;
     let path = request.uri().path();
-    let asked = query::direct(&pairs, path, raw, &state.settings.sizes, accepted(request, state));
+    let asked = query::direct(&pairs, path, raw, &settings.sizes, accepted(request, settings));
     let query::Asked { url, wish } = asked.map_err(Problem::invalid)?;
     let dialect = Dialect::Problem;
     let source = state.policy.admit(url).map_err(|refusal| Problem::refused(&refusal, url, dialect))?;
     Ok(Order { source, wish, dialect })
 }
 
-fn order_next(request: &HttpRequest, state: &State) -> Result<Order, Problem> {
+fn order_next(request: &HttpRequest, state: &State, settings: &Settings) -> Result<Order, Problem> {
     let pairs = Pairs::parse(request.uri().query().unwrap_or_default()).map_err(Problem::invalid)?;
     let admit = |url: &str| state.policy.admit(url);
-    let asked = query::next(&pairs, &state.settings.sizes, accepted(request, state), admit);
+    let asked = query::next(&pairs, &settings.sizes, accepted(request, settings), admit);
     let query::NextAsked { source, wish } = asked.map_err(Problem::next)?;
     Ok(Order { source, wish, dialect: Dialect::Next })
 }
 
-fn accepted(request: &HttpRequest, state: &State) -> Negotiated {
+fn accepted(request: &HttpRequest, settings: &Settings) -> Negotiated {
     let mut fields = request.headers().get_all(header::ACCEPT).filter_map(|field| field.to_str().ok());
     let mut accept = fields.next().map(Cow::Borrowed);
     for more in fields {
         // Several lines are one list (RFC 9110 §5.3).
         accept = accept.map(|list| Cow::Owned(format!("{list},{more}")));
     }
-    negotiate(accept.as_deref(), &state.settings.formats)
+    negotiate(accept.as_deref(), &settings.formats)
 }
 
-async fn serve(request: &HttpRequest, state: &State, order: Order) -> Result<HttpResponse, Problem> {
+async fn serve(request: &HttpRequest, state: &State, live: &Live, order: Order) -> Result<HttpResponse, Problem> {
     if let Some(outcome) = state.optimizer.look_up(&order.source, &order.wish, None, SystemTime::now()) {
-        let (response, reply) = keep(request.head(), state, order, &outcome);
+        let (response, reply) = keep(request.head(), live, order, &outcome);
         return Ok(reply.on(response));
     }
     let found = state.optimizer.image(&order.source, &order.wish).await;
     let found = found.map_err(|error| Problem::failed(&error, &order.source, order.dialect))?;
-    let fields = fields(state, &order, &found.entry);
-    let (response, reply) = respond(request.headers(), state, &order, &found, &fields);
+    let fields = fields(&live.settings, &order, &found.entry);
+    let (response, reply) = respond(request.headers(), &live.settings, &order, &found, &fields);
     Ok(reply.on(response))
 }
 
 /// Answers with what was found, and keeps what the request came to.
-fn keep(head: &RequestHead, state: &State, order: Order, found: &Outcome) -> (HttpResponse, Reply) {
-    let fields = fields(state, &order, &found.entry);
-    let answer = respond(&head.headers, state, &order, found, &fields);
+fn keep(head: &RequestHead, live: &Live, order: Order, found: &Outcome) -> (HttpResponse, Reply) {
+    let fields = fields(&live.settings, &order, &found.entry);
+    let answer = respond(&head.headers, &live.settings, &order, found, &fields);
     // What stands in for another picture is not what the request comes to.
     if found.instead.is_none()
         && let Some(identity) = Identity::of(head, order.dialect)
     {
-        state.memo.put(&identity, Prepared { order, trail: Trail::to(found), fields });
+        live.memo.put(&identity, Prepared { order, trail: Trail::to(found), fields });
     }
     answer
 }
 
 fn respond(
     request: &HeaderMap,
-    state: &State,
+    settings: &Settings,
     order: &Order,
     outcome: &Outcome,
     prepared: &Fields,
@@ -172,17 +175,17 @@ fn respond(
             fields.insert(HeaderName::from_static("x-nextjs-cache"), HeaderValue::from_static(next_cache(*status)));
         }
     }
-    (response, Reply::cached(route(order.dialect), policy(state, order, outcome), *status))
+    (response, Reply::cached(route(order.dialect), policy(settings, order, outcome), *status))
 }
 
 /// The fields that are the same each time a picture is sent for a request.
-fn fields(state: &State, order: &Order, entry: &Entry) -> Fields {
-    let attachment = state.settings.content_disposition_attachment;
+fn fields(settings: &Settings, order: &Order, entry: &Entry) -> Fields {
+    let attachment = settings.content_disposition_attachment;
     let disposition = match (order.dialect, order.source.file_name()) {
         (Dialect::Next, "") => headers::nameless_disposition(attachment),
         (_, segment) => headers::content_disposition(segment, entry.format.as_str(), attachment),
     };
-    let tags = headers::tags(&state.settings.tag_fields, &order.source);
+    let tags = headers::tags(&settings.tag_fields, &order.source);
     Fields { etag: headers::value(entry.etag.clone()), disposition, tags }
 }
 
@@ -194,18 +197,19 @@ const fn next_cache(status: CacheStatus) -> &'static str {
     }
 }
 
-fn policy(state: &State, order: &Order, outcome: &Outcome) -> CachePolicy {
-    match order.dialect {
+fn policy(settings: &Settings, order: &Order, outcome: &Outcome) -> CachePolicy {
+    let policy = match order.dialect {
         _ if outcome.superseded => CachePolicy::MustRevalidate { max_age: Duration::ZERO },
         Dialect::Next if !outcome.record.storable => CachePolicy::PrivateNoStore,
         Dialect::Next if outcome.is_interim() => CachePolicy::MustRevalidate { max_age: outcome.ttl.min(INTERIM) },
-        Dialect::Next if is_build_media(&state.settings.next_path, &order.source) => CachePolicy::Immutable,
+        Dialect::Next if is_build_media(&settings.next_path, &order.source) => CachePolicy::Immutable,
         Dialect::Next => CachePolicy::MustRevalidate { max_age: outcome.ttl },
         Dialect::Problem if outcome.is_interim() => {
             CachePolicy::of_source(&outcome.record, outcome.remaining.min(INTERIM))
         }
         Dialect::Problem => CachePolicy::of_source(&outcome.record, outcome.remaining),
-    }
+    };
+    policy.kept_by_nobody(settings.development)
 }
 
 /// Whether the source is a file that a Next.js build named after its content, under the app's base path.

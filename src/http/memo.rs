@@ -49,7 +49,7 @@ pub(super) struct Prepared {
 }
 
 /// The requests served lately.
-pub struct Memo(Cache<Kept, Arc<Prepared>, RandomState>);
+pub(super) struct Memo(Cache<Kept, Arc<Prepared>, RandomState>);
 
 impl Default for Memo {
     fn default() -> Self {

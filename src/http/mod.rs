@@ -9,6 +9,7 @@ mod error;
 mod front;
 mod headers;
 mod image;
+mod live;
 mod memo;
 mod metadata;
 mod placeholder;
@@ -31,13 +32,13 @@ use actix_web::{FromRequest, HttpResponse, Resource, Responder, guard, web};
 
 use self::error::{Dialect, Problem};
 pub use self::front::front;
-pub use self::memo::Memo;
+pub use self::live::{Live, LiveCell};
 use self::reply::Reply;
 pub use self::reply::{Tallies, observe};
 use crate::format::ImageFormat;
 use crate::maintenance::Maintenance;
 use crate::optimizer::Optimizer;
-use crate::source::SourcePolicy;
+use crate::source::LivePolicy;
 use crate::store::{MetadataStore, Recorder};
 use crate::telemetry::{Metrics, Secret};
 
@@ -141,17 +142,15 @@ pub struct State {
     /// What writes to it; told to end by whoever ends the service.
     pub recorder: Option<Arc<Recorder>>,
     /// Which sources are allowed.
-    pub policy: Arc<SourcePolicy>,
+    pub policy: Arc<LivePolicy>,
     /// The process's metrics.
     pub metrics: Arc<Metrics>,
     /// Settings of this room.
-    pub settings: Arc<Settings>,
+    pub live: LiveCell,
     /// Pictures that the playground offers.
     pub samples: Vec<Sample>,
     /// Where the public listener really is.
     pub public_address: SocketAddr,
-    /// Requests served lately.
-    pub memo: Memo,
     /// Metrics of the answers that are given most.
     pub tallies: Tallies,
     /// Set once the process is asked to stop; readiness says so from then on.
@@ -169,8 +168,10 @@ impl State {
 pub fn public(state: &web::Data<State>) -> impl FnOnce(&mut ServiceConfig) + use<> {
     let state = state.clone();
     move |config| {
-        let next_path = state.settings.next_path.clone();
-        let with_slash = format!("{next_path}/");
+        // The path is a setting, which may change: a request is judged when it comes.
+        let (with, without) = (state.clone(), state.clone());
+        let slash = guard::fn_guard(move |at| path_of(at).strip_suffix('/') == Some(&with.live().settings.next_path));
+        let next = guard::fn_guard(move |at| path_of(at) == without.live().settings.next_path);
         config
             .app_data(state)
             .service(cross_origin(IMAGE, image::direct))
@@ -180,12 +181,16 @@ pub fn public(state: &web::Data<State>) -> impl FnOnce(&mut ServiceConfig) + use
                     .app_data(web::PayloadConfig::new(MAX_DOCUMENT_BYTES))
                     .route(web::method(Method::OPTIONS).to(|| async { preflight(PLACEHOLDERS, POSTS) })),
             )
-            .service(reads(&next_path, NEXT, Dialect::Next, image::next))
-            .service(reads(&with_slash, NEXT, Dialect::Next, image::slash))
             .service(reads("/healthz", "/healthz", Dialect::Problem, admin::health))
             .service(reads("/readyz", "/readyz", Dialect::Problem, admin::ready))
+            .service(reads("/{path:.*}", NEXT, Dialect::Next, image::next).guard(next))
+            .service(reads("/{path:.*}", NEXT, Dialect::Next, image::slash).guard(slash))
             .default_service(web::to(not_found));
     }
+}
+
+fn path_of<'a>(at: &'a guard::GuardContext<'_>) -> &'a str {
+    at.head().uri.path()
 }
 
 /// The routes of the admin listener, for `App::configure`; wrap [`observe`] around that app.

@@ -17,7 +17,7 @@ use super::error::{Dialect, Problem};
 use super::headers::{self, CachePolicy};
 use super::query::{self, Pairs};
 use super::reply::Reply;
-use super::{PLACEHOLDER, State};
+use super::{PLACEHOLDER, Settings, State};
 use crate::cache::CacheStatus;
 use crate::optimizer::Known;
 use crate::variant::ContentHash;
@@ -65,19 +65,20 @@ async fn serve(request: &HttpRequest, state: &State) -> Result<HttpResponse, Pro
     let pairs = Pairs::parse(request.uri().query().unwrap_or_default()).map_err(Problem::invalid)?;
     let (url, form) = query::placeholder(&pairs, Form::from_name).map_err(Problem::invalid)?;
     let dialect = Dialect::Problem;
+    let live = state.live_owned();
     let source = state.policy.admit(url).map_err(|refusal| Problem::refused(&refusal, url, dialect))?;
     let known = state.optimizer.placeholder(&source).await;
     let known = known.map_err(|error| Problem::failed(&error, &source, dialect))?;
     // A path stays a path, so that the page's own loader can resolve it again.
     let src = if source.is_local() { url } else { source.as_str() };
-    let mut response = respond(request, &known, form.unwrap_or(Form::Json), src, SystemTime::now());
-    for (name, tags) in headers::tags(&state.settings.tag_fields, &source) {
+    let mut response = respond(request, &live.settings, &known, form.unwrap_or(Form::Json), src);
+    for (name, tags) in headers::tags(&live.settings.tag_fields, &source) {
         response.headers_mut().insert(name, tags);
     }
     Ok(response)
 }
 
-fn respond(request: &HttpRequest, known: &Known, form: Form, src: &str, now: SystemTime) -> HttpResponse {
+fn respond(request: &HttpRequest, settings: &Settings, known: &Known, form: Form, src: &str) -> HttpResponse {
     let body = body(known, form, src);
     let etag = format!("\"{}\"", ContentHash::of(&body).to_base64url());
     let unchanged = headers::is_known(request.headers(), &etag);
@@ -95,10 +96,10 @@ fn respond(request: &HttpRequest, known: &Known, form: Form, src: &str, now: Sys
     }
     let remaining = match known.status {
         CacheStatus::Stale => Duration::ZERO,
-        _ => known.record.lifetime.remaining(now),
+        _ => known.record.lifetime.remaining(SystemTime::now()),
     };
     let policy = CachePolicy::of_source(&known.record, remaining);
-    Reply::cached(PLACEHOLDER, policy, known.status).on(response)
+    Reply::cached(PLACEHOLDER, policy.kept_by_nobody(settings.development), known.status).on(response)
 }
 
 fn body(known: &Known, form: Form, src: &str) -> Bytes {

@@ -44,7 +44,7 @@ async fn serve(
 ) -> Result<HttpResponse, Problem> {
     let body = body.map_err(|error| Problem::of_body(&error))?;
     let field = |name| request.headers().get(name).and_then(|field| field.to_str().ok()).unwrap_or_default();
-    if state.settings.admin_token.is_none() && !is_address(field(header::HOST)) {
+    if state.live().settings.admin_token.is_none() && !is_address(field(header::HOST)) {
         let detail = "without server.admin_token this listener must be called by localhost or an IP address";
         return Err(Problem::new(StatusCode::FORBIDDEN, "host_not_allowed", detail));
     }

@@ -22,7 +22,7 @@ use crate::imaging::{self, schedule};
 use crate::maintenance;
 use crate::optimizer::Parts;
 use crate::record::{Lifetime, PlaceholderSet, SourceRecord, Validators};
-use crate::source::{self, Fetcher};
+use crate::source::{self, Fetcher, SourcePolicy};
 use crate::variant::{ContentHash, Fit, FormatWish, Quality, Rgb, VariantKey, Wish};
 
 const PHOTO: &str = "https://a.example/dir/photo.one.jpg?v=1";
@@ -69,6 +69,7 @@ fn record(age: Duration) -> SourceRecord {
 fn state_with(settings: Settings, age: Duration) -> web::Data<State> {
     let sources = source::Settings { domains: vec!["a.example".into()], ..source::Settings::default() };
     let policy = Arc::new(SourcePolicy::new(&sources));
+    let live = Arc::new(LivePolicy::new(Arc::clone(&policy)));
     let metrics = Arc::new(Metrics::new());
     let cache = cache::Settings::default();
     let memory = Memory::new(&cache);
@@ -90,7 +91,7 @@ fn state_with(settings: Settings, age: Duration) -> web::Data<State> {
     let runtime = tokio::runtime::Handle::current();
     let ledger = Arc::new(Ledger::default());
     let maintenance = Maintenance::start(maintenance::Parts {
-        policy: Arc::clone(&policy),
+        policy: Arc::clone(&live),
         ledger: Arc::clone(&ledger),
         shared: None,
         hearing: Arc::default(),
@@ -117,13 +118,12 @@ fn state_with(settings: Settings, age: Duration) -> web::Data<State> {
         maintenance,
         store: None,
         recorder: None,
-        policy,
+        policy: live,
         tallies: Tallies::new(&metrics),
         metrics,
-        settings: Arc::new(settings),
+        live: LiveCell::new(settings),
         samples: vec![Sample { name: "One".into(), url: "https://a.example/1.jpg".into() }],
         public_address: SocketAddr::from(([0, 0, 0, 0], 9000)),
-        memo: Memo::default(),
         draining: AtomicBool::new(false),
     })
 }

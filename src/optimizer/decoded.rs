@@ -113,7 +113,7 @@ impl Optimizer {
         if let Some(held) = self.pictures.get(&content) {
             return Ok(held);
         }
-        let (settings, among) = (Arc::clone(&self.imaging), self.pictures.clone());
+        let (settings, among) = (self.imaging(), self.pictures.clone());
         let job = move |mut memory: Reservation| {
             let probe = imaging::probe(&bytes, &settings.limits)?;
             let decoded = Decoded::of(&bytes, &probe, &settings, deadline)?;

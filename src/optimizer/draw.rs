@@ -95,7 +95,7 @@ impl Optimizer {
         let waited = asked.elapsed().saturating_sub(held.decoded.took);
         let (width, height) = transform.geometry.size();
         let (weight, cost) = (u64::from(width) * u64::from(height), held.decoded.finishing_bytes(&transform));
-        let (settings, effort) = (Arc::clone(&self.imaging), self.effort(record, &transform));
+        let (settings, effort) = (self.imaging(), self.effort(record, &transform));
         let job = move || {
             let mut rendered =
                 held.decoded.finish(&bytes, &held.probe, &transform, &settings, Effort::Fast, deadline)?;
@@ -116,7 +116,7 @@ impl Optimizer {
         bytes: Bytes,
         deadline: Instant,
     ) -> Result<Drawn, Arc<Error>> {
-        let settings = Arc::clone(&self.imaging);
+        let settings = self.imaging();
         let job = move || {
             let probe = imaging::probe(&bytes, &settings.limits)?;
             imaging::render(&bytes, &probe, &transform, &settings, deadline).map(|made| Made::of(made, None))

@@ -61,7 +61,8 @@ impl Optimizer {
         else {
             return None;
         };
-        if !self.imaging.progressive {
+        let imaging = &self.tuning.load().imaging;
+        if !imaging.progressive {
             return None;
         }
         let transform = wish.resolve(&record.shape());
@@ -71,7 +72,7 @@ impl Optimizer {
         let (width, height) = transform.geometry.size();
         let pixels = u64::from(width) * u64::from(height);
         let [avif, webp] = [ImageFormat::Avif, ImageFormat::Webp].map(|format| self.pace.predicted(format, pixels));
-        let late = avif > self.imaging.progressive_budget && webp < avif;
+        let late = avif > imaging.progressive_budget && webp < avif;
         let format = FormatWish::Negotiated(Negotiated { preferred: Some(ImageFormat::Webp), ..negotiated });
         late.then_some(Wish { format, ..*wish })
     }

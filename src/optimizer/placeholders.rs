@@ -106,7 +106,7 @@ impl Optimizer {
             self.keep_for_a_moment(held);
             return Ok(placeholder);
         }
-        let settings = Arc::clone(&self.imaging);
+        let settings = self.imaging();
         let job = move || {
             let probe = imaging::probe(&bytes, &settings.limits)?;
             imaging::placeholder(&bytes, &probe, &settings, deadline)

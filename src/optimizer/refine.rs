@@ -172,7 +172,7 @@ impl Optimizer {
         effort: Effort,
         first: Option<Bytes>,
     ) -> Result<(Entry, Duration), Error> {
-        let settings = Arc::clone(&self.imaging);
+        let settings = self.imaging();
         let job = move |deadline| {
             let began = Instant::now();
             let probe = imaging::probe(&bytes, &settings.limits)?;
@@ -191,7 +191,7 @@ impl Optimizer {
 
     /// What a variant that was encoded fast is marked with, if it may be refined.
     pub(super) fn effort(&self, record: &SourceRecord, transform: &Transform) -> Option<Effort> {
-        interim(record.format, transform, &self.imaging)
+        interim(record.format, transform, &self.imaging())
     }
 
     /// What a request for `wish` is answered with, while what it prefers is made behind.

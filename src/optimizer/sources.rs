@@ -187,7 +187,7 @@ impl Optimizer {
         // Closed only when the process ends.
         let _slot = self.downloads.acquire().await.map_err(|closed| Error::Internal(closed.to_string()))?;
         let started = Instant::now();
-        let fetched = self.fetcher.fetch(source, validators).await?;
+        let fetched = self.tuning.load_full().fetcher.fetch(source, validators).await?;
         let fetch = Some(started.elapsed());
         match (fetched, prior) {
             (Fetched::Modified(download), _) => {
@@ -218,7 +218,7 @@ impl Optimizer {
         epoch: u64,
     ) -> Result<(Arc<SourceRecord>, Bytes), Error> {
         let Download { bytes, validators, caching } = download;
-        let (body, limits) = (bytes.clone(), self.imaging.limits.clone());
+        let (body, limits) = (bytes.clone(), self.imaging().limits.clone());
         let examined = self
             .runtime
             .spawn_blocking(move || (ContentHash::of(&body), imaging::probe(&body, &limits)))
@@ -264,13 +264,15 @@ impl Optimizer {
     }
 
     fn lifetime(&self, caching: &Caching) -> Lifetime {
-        let ttl = caching.max_age.unwrap_or_default().max(self.settings.minimum_ttl);
+        let settings = &self.tuning.load().settings;
+        let told = caching.max_age.filter(|_| !settings.always_revalidate);
+        let ttl = told.unwrap_or_default().max(settings.minimum_ttl);
         Lifetime {
             checked_at: SystemTime::now(),
             ttl,
             early: if ttl < SPREAD_FROM { Duration::ZERO } else { ttl.mul_f64(fastrand::f64() * SPREAD) },
-            stale_while_revalidate: self.settings.stale_while_revalidate,
-            stale_if_error: self.settings.stale_if_error,
+            stale_while_revalidate: settings.stale_while_revalidate,
+            stale_if_error: settings.stale_if_error,
         }
     }
 

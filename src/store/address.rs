@@ -11,6 +11,40 @@ use url::Url;
 /// What is allowed, for a problem's text.
 const ALLOWED: &str = "must be sqlite:FILE, postgres://[user:password@]host[:port]/database, or empty for none";
 
+/// Parameters of a PostgreSQL URL that are honoured, by the client or by us.
+const HONOURED: [&str; 8] =
+    ["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "application_name", "options", "schema"];
+/// Those of libpq, Prisma and poolers that mean nothing here: the pool has settings of its own, and the rest asks for less
+/// than there is or for what the client does not know. Anything else is a mistake, perhaps of a name that matters.
+const IGNORED: [&str; 26] = [
+    "channel_binding",
+    "client_encoding",
+    "connect_timeout",
+    "connection_limit",
+    "connection_timeout",
+    "fallback_application_name",
+    "gssdelegation",
+    "gssencmode",
+    "hostaddr",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "load_balance_hosts",
+    "max_idle_connection_lifetime",
+    "pgbouncer",
+    "pool_timeout",
+    "replication",
+    "socket_timeout",
+    "sslaccept",
+    "sslcompression",
+    "sslnegotiation",
+    "sslsni",
+    "statement_cache_size",
+    "target_session_attrs",
+    "tcp_user_timeout",
+];
+
 /// The default file, where the service was started.
 const FILE: &str = "pixgate.db";
 
@@ -24,6 +58,10 @@ pub(super) enum Place {
 #[derive(Clone)]
 pub struct Address {
     pub(super) place: Place,
+    /// Where the tables are, if not where the server's user has them.
+    pub(super) schema: Option<String>,
+    /// Parameters that mean nothing here.
+    pub(super) ignored: Vec<String>,
     shown: String,
 }
 
@@ -47,7 +85,8 @@ impl fmt::Display for Address {
 
 impl Address {
     fn file(path: &str) -> Self {
-        Self { place: Place::Sqlite(path.into()), shown: format!("sqlite:{path}") }
+        let (place, shown) = (Place::Sqlite(path.into()), format!("sqlite:{path}"));
+        Self { place, schema: None, ignored: Vec::new(), shown }
     }
 
     /// Reads a URL.
@@ -62,19 +101,31 @@ impl Address {
             }
             return Ok(Self::file(path));
         }
-        let url = Url::parse(text).map_err(|_| ALLOWED)?;
+        let mut url = Url::parse(text).map_err(|_| ALLOWED)?;
         let database = url.path().trim_start_matches('/');
-        let named = url.host_str().is_some_and(|host| !host.is_empty()) && !database.is_empty();
+        // Sockets are named by a parameter.
+        let host =
+            url.host_str().is_some_and(|host| !host.is_empty()) || url.query_pairs().any(|(name, _)| name == "host");
+        let named = host && !database.is_empty();
         if !matches!(url.scheme(), "postgres" | "postgresql") || !named || url.fragment().is_some() {
             return Err(ALLOWED.into());
         }
-        const KNOWN: [&str; 5] = ["sslmode", "sslrootcert", "sslcert", "sslkey", "host"];
-        if let Some((name, _)) = url.query_pairs().find(|(name, _)| !KNOWN.contains(&name.as_ref())) {
-            return Err(format!("{ALLOWED}: {name:?} is not one of {}", KNOWN.join(", ")));
+        let (mut kept, mut schema, mut ignored) = (Vec::new(), None, Vec::new());
+        for (name, value) in url.query_pairs().into_owned() {
+            match name.as_str() {
+                "schema" => schema = Some(value).filter(|schema| !schema.is_empty()),
+                known if HONOURED.contains(&known) => kept.push((name, value)),
+                known if IGNORED.contains(&known) => ignored.push(name),
+                _ => return Err(format!("{ALLOWED}: {name:?} is not one of {}", HONOURED.join(", "))),
+            }
+        }
+        url.set_query(None);
+        if !kept.is_empty() {
+            url.query_pairs_mut().extend_pairs(kept);
         }
         // What the client says may hold the password.
         let options =
-            text.parse::<PgConnectOptions>().map_err(|_| format!("{ALLOWED}: a part of it cannot be read"))?;
+            url.as_str().parse::<PgConnectOptions>().map_err(|_| format!("{ALLOWED}: a part of it cannot be read"))?;
         let shown = match text.split_once("://") {
             Some((scheme, rest)) if !url.username().is_empty() || url.password().is_some() => {
                 let authority = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -83,7 +134,7 @@ impl Address {
             }
             _ => text.to_owned(),
         };
-        Ok(Self { place: Place::Postgres(Box::new(options)), shown })
+        Ok(Self { place: Place::Postgres(Box::new(options)), schema, ignored, shown })
     }
 
     /// `sqlite` or `postgres`.
@@ -116,6 +167,26 @@ mod tests {
         };
         assert_eq!((options.get_host(), options.get_port()), ("db", 5433));
         assert_eq!((options.get_username(), options.get_database()), ("u", Some("name")));
+    }
+
+    #[test]
+    fn what_others_write_into_their_urls_is_taken() {
+        let neon = "postgres://u:p@ep-1.neon.tech/db?sslmode=require&channel_binding=require&options=endpoint%3Dep-1";
+        let libpq = "postgres://u@db/p?connect_timeout=10&application_name=shop&target_session_attrs=read-write";
+        let prisma = "postgresql://u@db:5432/p?schema=shop&connection_limit=5&pgbouncer=true";
+        let read = |text: &str| match Address::parse(text).unwrap_or_else(|problem| panic!("{text}: {problem}")) {
+            Address { place: Place::Postgres(options), schema, ignored, .. } => (options, schema, ignored.join(" ")),
+            other => panic!("{other}"),
+        };
+        let (options, _, ignored) = read(neon);
+        assert_eq!((options.get_options(), ignored.as_str()), (Some("endpoint=ep-1"), "channel_binding"));
+        let (options, _, ignored) = read(libpq);
+        assert_eq!(options.get_application_name(), Some("shop"));
+        assert_eq!(ignored, "connect_timeout target_session_attrs");
+        let (_, schema, ignored) = read(prisma);
+        assert_eq!((schema.as_deref(), ignored.as_str()), (Some("shop"), "connection_limit pgbouncer"));
+        let (options, ..) = read("postgres:///p?host=/var/run/postgresql");
+        assert_eq!(options.get_socket().and_then(|path| path.to_str()), Some("/var/run/postgresql"));
     }
 
     #[test]

@@ -70,8 +70,13 @@ impl Database {
         let (theirs, handle) = (Arc::clone(&metrics), runtime.clone());
         let engine: Box<dyn Engine> = match &address.place {
             Place::Sqlite(path) => Box::new(SqliteFile::new(path, settings, theirs, handle)),
-            Place::Postgres(options) => Box::new(PostgresServer::new(options, settings, theirs, handle)),
+            Place::Postgres(options) => {
+                Box::new(PostgresServer::new(options, address.schema.clone(), settings, theirs, handle))
+            }
         };
+        if !address.ignored.is_empty() {
+            tracing::debug!(parameters = ?address.ignored, "parameters of metadata.url that mean nothing here");
+        }
         let inner = Arc::new(Inner {
             engine,
             kind: address.kind(),

@@ -32,24 +32,35 @@ pub(super) struct PostgresServer {
     pool: PgPool,
     /// What every connection is told first.
     session: Arc<str>,
+    /// Where the tables are; made where it is not there.
+    schema: Option<Arc<str>>,
     metrics: Arc<Metrics>,
     runtime: Handle,
 }
 
 impl PostgresServer {
     /// Connects to nothing yet.
-    pub(super) fn new(options: &PgConnectOptions, settings: &Settings, metrics: Arc<Metrics>, runtime: Handle) -> Self {
+    pub(super) fn new(
+        options: &PgConnectOptions,
+        schema: Option<String>,
+        settings: &Settings,
+        metrics: Arc<Metrics>,
+        runtime: Handle,
+    ) -> Self {
         let limit = settings.statement_timeout.as_millis().max(1);
+        let name = options.get_application_name().unwrap_or("pixgate").to_owned();
+        let path =
+            schema.as_deref().map_or_else(String::new, |schema| format!("SET search_path = {}; ", quoted(schema)));
         let options = options
             .clone()
-            .application_name("pixgate")
+            .application_name(&name)
             .statement_cache_capacity(PREPARED)
             // No column needs it, and a pooler in front refuses parameters of a start that it does not know.
             .extra_float_digits(None);
         // For the same reason these are set once there is a connection.
         let session: Arc<str> = format!(
             // A replica that vanishes within a transaction would hold the gate for everybody.
-            "SET statement_timeout = {limit}; SET idle_in_transaction_session_timeout = {limit}; \
+            "{path}SET statement_timeout = {limit}; SET idle_in_transaction_session_timeout = {limit}; \
              SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10"
         )
         .into();
@@ -65,17 +76,31 @@ impl PostgresServer {
                 Box::pin(async move { connection.execute(session).await.map(drop) })
             })
             .connect_lazy_with(options);
-        Self { pool, session, metrics, runtime }
+        Self { pool, session, schema: schema.map(Arc::from), metrics, runtime }
     }
+}
+
+/// A name as it is written in SQL.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 impl Engine for PostgresServer {
     fn migrate(&self) -> BoxFuture<'static, Result<(), Error>> {
         let (pool, metrics, session) = (self.pool.clone(), Arc::clone(&self.metrics), Arc::clone(&self.session));
+        let wanted = self.schema.clone();
         let work = async move {
             let mut connection = acquire(&pool, pool.options().get_acquire_timeout(), &metrics).await?;
             let work = async {
                 connection.execute("SET statement_timeout = 0").await?;
+                if let Some(schema) = &wanted {
+                    // Asked first: making one takes a right even where it is there already.
+                    let there = sqlx::query("SELECT 1 FROM pg_namespace WHERE nspname = $1").bind(&**schema);
+                    if there.fetch_optional(&mut *connection).await?.is_none() {
+                        let make = format!("CREATE SCHEMA IF NOT EXISTS {}", quoted(schema));
+                        connection.execute(AssertSqlSafe(make)).await?;
+                    }
+                }
                 // Locks by an advisory lock of the session.
                 schema::POSTGRES.run_direct(None, &mut *connection, false).await.map_err(schema::refused)?;
                 connection.execute(AssertSqlSafe(session.to_string())).await?;

@@ -2,7 +2,15 @@
 //!
 //! The law: a failure is logged once, at the boundary that handles it; nothing else in the process writes there.
 
+use std::sync::OnceLock;
+
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
+
+/// Puts another filter in the place of the one that lines pass; the way there depends on the shape of the lines.
+type Change = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
+
+static CHANGE: OnceLock<Change> = OnceLock::new();
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,16 +42,36 @@ impl Default for Settings {
 /// # Errors
 /// The text of the problem when `level` is no valid filter.
 pub fn init(settings: &Settings) -> Result<(), String> {
-    let filter = EnvFilter::builder().parse(&settings.level).map_err(|error| error.to_string())?;
-    // The server's own start-up lines say in six lines what ours say in one.
-    let quiet =
-        "actix_server=warn".parse::<tracing_subscriber::filter::Directive>().map_err(|error| format!("{error}"))?;
-    let filter = filter.add_directive(quiet);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter(&settings.level)?).with_writer(std::io::stderr);
     // An error here means that a subscriber is already there, which keeps its settings.
-    let _already_set = match settings.format {
-        LogFormat::Text => builder.with_target(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    let (change, _already_set): (Change, _) = match settings.format {
+        LogFormat::Text => {
+            let builder = builder.with_target(false).with_filter_reloading();
+            let handle = builder.reload_handle();
+            (Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string())), builder.try_init())
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            (Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string())), builder.try_init())
+        }
     };
+    let _already_set = CHANGE.set(change);
     Ok(())
+}
+
+/// Logs by another level or filter from now on.
+///
+/// # Errors
+/// The text of the problem when `level` is no valid filter.
+pub fn set_level(level: &str) -> Result<(), String> {
+    let filter = filter(level)?;
+    CHANGE.get().map_or(Ok(()), |change| change(filter))
+}
+
+fn filter(level: &str) -> Result<EnvFilter, String> {
+    let filter = EnvFilter::builder().parse(level).map_err(|error| error.to_string())?;
+    // The server's own start-up lines say in six lines what ours say in one.
+    let quiet = "actix_server=warn".parse::<Directive>().map_err(|error| format!("{error}"))?;
+    Ok(filter.add_directive(quiet))
 }

@@ -1,10 +1,13 @@
 //! How a service ends: not ready first, then closed, then finished; at once when it is told again. Law: a rolling restart
 //! loses no request of a balancer that asks `/readyz`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use tokio::task::JoinHandle;
 
 use crate::harness::app::{App, Setup, image};
 use crate::harness::client::request;
@@ -82,4 +85,94 @@ async fn a_second_signal_ends_the_delay_and_the_grace() {
         assert_eq!(app.exit_code().await, Some(0), "{}", app.log());
         assert!(told.elapsed() < LONG, "{delay} {second:?}: {:?}", told.elapsed());
     }
+}
+
+/// A balancer as orchestrators have them: it asks every replica's `/readyz`, sends each request on a connection of its own
+/// to one that was ready when last asked, and tries nothing twice.
+struct Balancer {
+    ready: Arc<Mutex<BTreeMap<SocketAddr, bool>>>,
+    task: JoinHandle<()>,
+}
+
+/// Of 50 requests a second, ten come between two questions.
+const ASKED_EVERY: Duration = Duration::from_millis(200);
+
+impl Balancer {
+    fn start() -> Self {
+        let ready = Arc::new(Mutex::new(BTreeMap::<SocketAddr, bool>::new()));
+        let replicas = Arc::clone(&ready);
+        let task = tokio::spawn(async move {
+            loop {
+                let known: Vec<_> = replicas.lock().expect("no panic").keys().copied().collect();
+                for replica in known {
+                    let is = status(replica, "/readyz").await == Some(200);
+                    replicas.lock().expect("no panic").entry(replica).and_modify(|ready| *ready = is);
+                }
+                tokio::time::sleep(ASKED_EVERY).await;
+            }
+        });
+        Self { ready, task }
+    }
+
+    async fn add(&self, replica: SocketAddr) {
+        self.ready.lock().expect("no panic").insert(replica, false);
+        let asked = Instant::now();
+        while !self.ready.lock().expect("no panic")[&replica] {
+            assert!(asked.elapsed() < LONG, "never ready");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn remove(&self, replica: SocketAddr) {
+        self.ready.lock().expect("no panic").remove(&replica);
+    }
+
+    fn pick(&self, n: usize) -> Option<SocketAddr> {
+        let ready = self.ready.lock().expect("no panic");
+        let up: Vec<_> = ready.iter().filter(|(_, ready)| **ready).map(|(replica, _)| *replica).collect();
+        up.get(n % up.len().max(1)).copied()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_loses_no_request() {
+    let origin = Origin::with("/a.jpg", jpeg(80, 40), "image/jpeg").await;
+    let replica = || Setup::new().text("server.drain_delay", "1s").start();
+    let balancer = Arc::new(Balancer::start());
+    let mut replicas = vec![replica().await, replica().await];
+    for app in &replicas {
+        balancer.add(app.public).await;
+    }
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let (target, asking) = (image(&origin.url("/a.jpg"), "w=64&f=webp"), Arc::clone(&balancer));
+    let load = tokio::spawn(async move {
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        let mut asked = Vec::new();
+        while !*stopped.borrow() {
+            tick.tick().await;
+            let (to, target) = (asking.pick(asked.len()), target.clone());
+            asked.push(tokio::spawn(async move {
+                let answer = request(to?, "GET", &target, &[], b"").await.ok()?;
+                (answer.status == 200).then_some(())
+            }));
+        }
+        asked
+    });
+    for _ in 0..2 {
+        let mut old = replicas.remove(0);
+        old.terminate();
+        assert_eq!(old.exit_code().await, Some(0), "{}", old.log());
+        balancer.remove(old.public);
+        let new = replica().await;
+        balancer.add(new.public).await;
+        replicas.push(new);
+    }
+    stop.send(true).expect("somebody asks");
+    let asked = load.await.expect("no panic");
+    let sent = asked.len();
+    let answered = futures_util::future::join_all(asked).await;
+    let lost = answered.iter().filter(|answer| !matches!(answer, Ok(Some(())))).count();
+    assert!(sent > 50, "{sent} requests");
+    assert_eq!(lost, 0, "of {sent}");
+    balancer.task.abort();
 }

@@ -201,6 +201,7 @@ fn usage_errors_are_2_and_help_is_0() {
         &["render"],
         &["render", "in.jpg", "-w", "wide", "-f", "webp", "-o", "x"],
         &["render", "in.jpg", "-w", "64", "-f", "gif", "-o", "x"],
+        &["render", "in.jpg", "-o", "out.gif"],
         &["placeholder"],
         &["import-next"],
         &["check-config", "--config"],

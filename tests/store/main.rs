@@ -17,3 +17,4 @@ mod sums;
 #[path = "../support/postgres.rs"]
 mod support;
 mod tls;
+mod urls;

@@ -68,7 +68,12 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "server.development",
         Kind::Boolean,
-        |d, v| read::boolean(v).map(|b| d.config.http.development = b),
+        |d, v| {
+            let development = read::boolean(v)?;
+            d.config.cache.always_revalidate = development;
+            d.config.http.development = development;
+            Ok(())
+        },
         |d| Some(d.config.http.development.into()),
     ),
 ];

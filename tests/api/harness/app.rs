@@ -52,12 +52,13 @@ pub(crate) struct Setup {
     values: BTreeMap<String, String>,
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
+    command: &'static str,
 }
 
 impl Setup {
     /// Free loopback ports, and the loopback origin allowed; everything else as it ships.
     pub(crate) fn new() -> Self {
-        Self { values: BTreeMap::new(), environment: Vec::new(), arguments: Vec::new() }
+        Self { values: BTreeMap::new(), environment: Vec::new(), arguments: Vec::new(), command: "serve" }
             .text("server.listen", "127.0.0.1:0")
             .text("server.admin_listen", "127.0.0.1:0")
             .text("server.drain_delay", "0s")
@@ -72,6 +73,13 @@ impl Setup {
             .set("sources.allow_any_host", true)
             .set("sources.remote_patterns", r#"[{ hostname = "**" }]"#)
             .set("sources.allow_local_ip", false)
+    }
+
+    /// `pixgate dev` with free ports, and nothing else of its own.
+    pub(crate) fn development() -> Self {
+        let mut setup = Self::new().without("sources.domains").without("sources.allow_local_ip");
+        setup.command = "dev";
+        setup.without("server.drain_delay")
     }
 
     /// Sets `section.key` to a TOML value as it is written.
@@ -114,7 +122,7 @@ impl Setup {
         let file = dir.write("pixgate.toml", self.toml());
         let mut command = Command::new(BINARY);
         command.env_clear().envs(self.environment.iter().cloned()).current_dir(dir.path());
-        command.arg("serve").arg("--config").arg(file).args(&self.arguments);
+        command.arg(self.command).arg("--config").arg(file).args(&self.arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -156,7 +164,7 @@ impl Setup {
         });
         match tokio::time::timeout(PATIENCE, bound).await {
             Ok(Ok((public, admin))) => {
-                let app = App { child, public, admin, log, redis, _dir: dir };
+                let app = App { child, public, admin, log, redis, dir };
                 app.until_connected().await;
                 app
             }
@@ -203,7 +211,8 @@ pub(crate) struct App {
     pub(crate) admin: SocketAddr,
     log: Arc<Mutex<String>>,
     redis: Option<RedisServer>,
-    _dir: TempDir,
+    /// Where it was started, with its configuration.
+    pub(crate) dir: TempDir,
 }
 
 impl App {
@@ -273,6 +282,27 @@ impl App {
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).expect("the signal is delivered");
+    }
+
+    /// Writes another configuration file and has the service read it; waits until it has said what came of it.
+    pub(crate) async fn reload(&self, setup: &Setup) {
+        self.reload_text(&setup.toml()).await;
+    }
+
+    pub(crate) async fn reload_text(&self, toml: &str) {
+        let said = || self.log().matches("reloaded").count();
+        let before = said();
+        self.dir.write("pixgate.toml", toml);
+        self.signal(rustix::process::Signal::HUP);
+        self.until("it has reloaded", || said() > before).await;
+    }
+
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn() -> bool) {
+        let started = Instant::now();
+        while !holds() {
+            assert!(started.elapsed() < PATIENCE, "waited for: {what}; the log:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// The exit code, once the process has ended.

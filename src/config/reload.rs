@@ -1,0 +1,39 @@
+//! What a configuration that is read again says about the one that a service was started with.
+//!
+//! The law: what changed and cannot change while the service runs is named, so that nobody believes it is in force.
+
+use toml::Value;
+
+use super::{Effective, Loaded};
+
+/// Sections, and keys of other sections, that are used once, at the start: ports, threads, memory, connections.
+const FIXED: [&str; 13] = [
+    "server.listen",
+    "server.admin_listen",
+    "server.shutdown_grace",
+    "limits.",
+    "cache.memory_bytes",
+    "cache.source_bytes",
+    "cache.negative_ttl",
+    "redis.",
+    "metadata.",
+    "refine.",
+    "purge.webhook",
+    "avif.engine",
+    "log.format",
+];
+
+impl Loaded {
+    /// Keys whose value differs from that in `running` and is not in force before the next start.
+    pub fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
+        let fixed = |key: &str| FIXED.iter().any(|name| key.starts_with(name));
+        let pairs = self.effective.iter().zip(&running.effective);
+        pairs.filter(|(now, then)| fixed(now.key) && differ(now, then)).map(|(now, _)| now.key).collect()
+    }
+}
+
+/// By what is shown, which is one text for one meaning; by what was typed where that shows a mask.
+fn differ(now: &Effective, then: &Effective) -> bool {
+    let masked = |value: &Option<Value>| value.as_ref().is_some_and(|value| value.to_string().contains("***"));
+    now.value != then.value || (masked(&now.value) && now.typed != then.typed)
+}
