@@ -211,7 +211,10 @@ fn announce(app: &App, mode: Mode) {
     match mode {
         Mode::Serve => {}
         Mode::Development => {
-            text.push_str("\nFor development: nothing is kept, and errors tell their reasons. Ctrl-C stops.\n")
+            let address = format!("NEXT_PUBLIC_PIXGATE_URL=http://{}", app.public);
+            text.push_str(&format!(
+                "\n{address} for the app. Nothing is kept, errors tell their reasons. Ctrl-C stops.\n"
+            ));
         }
         Mode::Demo => text.push_str(&format!("\nOpen http://{} in a browser. Ctrl-C stops.\n", app.admin)),
     }

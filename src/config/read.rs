@@ -37,6 +37,12 @@ pub(super) fn secret(text: String) -> Result<Secret, String> {
     Ok(Secret::new(text))
 }
 
+/// A text that can stand in a header field (RFC 9110 §5.5), of ASCII.
+pub(super) fn field_text(text: String) -> Result<String, String> {
+    let stands = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    if stands { Ok(text) } else { Err("must be of letters, digits, signs and spaces, all ASCII".to_owned()) }
+}
+
 pub(super) fn boolean(value: &Value) -> Result<bool, String> {
     value.as_bool().ok_or_else(|| "must be true or false".to_owned())
 }

@@ -25,6 +25,7 @@ use super::keys::{Key, Kind, Put, Show};
 use super::pattern;
 use super::read::{self, Shown};
 use crate::format::ImageFormat;
+use crate::source;
 use crate::telemetry::{LogFormat, Secret};
 
 const fn key(name: &'static str, kind: Kind, put: Put, show: Show) -> Key {
@@ -143,6 +144,19 @@ const ROOMS: &[Key] = &[
         Kind::Text,
         |d, v| read::optional(v).map(|p| d.next_manifest = p.map(PathBuf::from)),
         |d| Shown::path(d.next_manifest.as_ref()),
+    ),
+    key(
+        "sources.user_agent",
+        Kind::Text,
+        |d, v| {
+            let default = source::Settings::default().user_agent;
+            d.config.sources.user_agent = read::optional(v)?.map(read::field_text).transpose()?.unwrap_or(default);
+            Ok(())
+        },
+        |d| {
+            let agent = &d.config.sources.user_agent;
+            Shown::text(if *agent == source::Settings::default().user_agent { "" } else { agent })
+        },
     ),
     key(
         "images.device_sizes",

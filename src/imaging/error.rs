@@ -11,7 +11,7 @@ pub enum Error {
     #[error("the bytes are no image of a known format")]
     Unrecognised,
     /// SVG, and it is not allowed.
-    #[error("SVG is not allowed")]
+    #[error("SVG is not allowed (images.allow_svg)")]
     SvgRefused,
     /// The format's rules are broken.
     #[error("malformed {format}: {detail}")]

@@ -35,6 +35,7 @@ fn values_out_of_bounds_are_refused() {
         "sources.max_bytes=0",
         "sources.max_bytes=-5MB",
         "sources.timeout=0s",
+        "sources.user_agent=größe",
         "sources.remote_patterns=[{\"hostname\":\"a\",\"protocol\":\"ftp\"}]",
         "sources.remote_patterns=[{\"hostname\":\"https://a\"}]",
         "sources.remote_patterns=[{\"hostname\":\"a\",\"port\":\"http\"}]",
