@@ -54,13 +54,13 @@ struct SettingArguments {
     /// Allow this source host (in place of sources.domains); may be repeated
     #[arg(long, global = true, value_name = "HOST")]
     domain: Vec<String>,
-    /// Address of the public listener
+    /// Address of the public listener [default: 127.0.0.1:8080]
     #[arg(long, global = true, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
-    /// Address of the admin listener
+    /// Address of the admin listener [default: 127.0.0.1:8081]
     #[arg(long, global = true, value_name = "ADDRESS:PORT")]
     admin_listen: Option<String>,
-    /// error, warn, info, debug, trace, or a filter
+    /// error, warn, info, debug, trace, or a filter [default: info]
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
 }

@@ -247,6 +247,12 @@ fn check(draft: &mut Draft, raw: &mut Raw) {
         "images of the app itself (static imports, files of public/) are refused until --base-url or sources.base_url \
          says where the app is reached from here, as in --base-url http://web:3000",
     );
+    warn(
+        sources.local_patterns.as_ref().is_some_and(|patterns| !patterns.is_empty())
+            && sources.base_url.is_none()
+            && next_manifest.is_none(),
+        "sources.local_patterns allows paths of an app that sources.base_url does not name: all of them are refused",
+    );
     // Four bytes a pixel is what the largest admitted picture needs at least.
     warn(
         config.schedule.decode_memory < config.imaging.limits.max_pixels.saturating_mul(4),

@@ -4,11 +4,13 @@
 //! cannot match is told, never dropped.
 
 use std::fmt::Display;
+use std::net::Ipv4Addr;
 
 use toml::{Table, Value};
 use url::Host;
 
 use super::keys::Draft;
+use crate::source::guard::AddressGuard;
 use crate::source::{Glob, LocalPattern, RemotePattern};
 
 pub(super) fn remote_pattern(value: &Value) -> Result<RemotePattern, String> {
@@ -93,13 +95,17 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A hostname's labels as they stand in parsed URLs, where they are plain text; what is special in a pattern stays.
+/// A hostname as it stands in parsed URLs; what is special in a pattern stays.
 fn as_in_urls(hostname: &str) -> String {
     // Escapes and classes mean other things in other cases.
     if hostname.contains(['\\', '[']) {
         return hostname.to_owned();
     }
     let special = |c: char| "*?+@!(){}|,".contains(c);
+    let hostname = hostname.strip_suffix('.').unwrap_or(hostname);
+    if !hostname.contains(special) {
+        return Host::parse(hostname).map_or_else(|_| hostname.to_lowercase(), |host| host.to_string());
+    }
     let label = |label: &str| match Host::parse(label) {
         Ok(Host::Domain(name)) if !label.is_ascii() && !label.contains(special) => name,
         _ => label.to_lowercase(),
@@ -107,35 +113,58 @@ fn as_in_urls(hostname: &str) -> String {
     hostname.split('.').map(label).collect::<Vec<_>>().join(".")
 }
 
-/// What no URL can match, one sentence each.
+/// What no source can come of, one sentence each.
 pub(super) fn never(draft: &Draft) -> Vec<String> {
     let remote = draft.remote_patterns.iter().map(|pattern| ("sources.remote_patterns", pattern));
     let local = draft.local_patterns.iter().flatten().map(|pattern| ("sources.local_patterns", pattern));
-    let mut warnings = Vec::new();
-    for (key, pattern) in remote.chain(local) {
-        let Some(table) = pattern.as_table() else { continue };
-        let text = |name: &str| table.get(name).and_then(Value::as_str);
-        let mut warn = |why: &str| warnings.push(format!("{key}: the pattern {pattern} matches no URL: {why}"));
-        if let Some(path) = text("pathname") {
-            let literal = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | '%' | ' ');
-            if path.starts_with(literal) {
-                warn(&format!("paths begin with /, as in {:?}", format!("/{path}")));
-            } else if let Some(encoded) = encoded(path) {
-                warn(&format!("in URLs this is written {encoded:?}"));
-            }
-        }
-        if let Some(encoded) = text("search").and_then(encoded) {
-            warn(&format!("in URLs this is written {encoded:?}"));
-        }
-        let port = table.get("port").map(|port| port.as_str().map_or_else(|| port.to_string(), str::to_owned));
-        let protocol = text("protocol").map(|protocol| protocol.trim_end_matches(':'));
-        if let (None, Some(port @ ("80" | "443"))) = (protocol, port.as_deref()) {
-            let (own, other) = if port == "443" { ("https", "http") } else { ("http", "https") };
+    let mut warnings: Vec<_> = remote.chain(local).flat_map(|(key, pattern)| unmatched(key, pattern)).collect();
+    let sources = &draft.config.sources;
+    let patterns = sources.remote_patterns.iter().map(|pattern| ("sources.remote_patterns", pattern.hostname.as_str()));
+    let domains = sources.domains.iter().map(|host| ("sources.domains", host.as_str()));
+    let guard = AddressGuard { allow_local_ip: sources.allow_local_ip, allow_cidrs: sources.allow_cidrs.clone() };
+    for (key, host) in domains.chain(patterns) {
+        let refused = match Host::parse(host) {
+            Ok(Host::Ipv4(ip)) => !guard.admits(ip.into()),
+            Ok(Host::Ipv6(ip)) => !guard.admits(ip.into()),
+            Ok(Host::Domain(name)) if name == "localhost" => !guard.admits(Ipv4Addr::LOCALHOST.into()),
+            _ => false,
+        };
+        if refused {
             warnings.push(format!(
-                "{key}: the pattern {pattern} matches {other} URLs only: {own} URLs do not say port {port}; \
-                 add protocol = \"{own}\", or leave the port out"
+                "{key}: {host} is not public, so nothing is fetched from it unless sources.allow_local_ip or \
+                 sources.allow_cidrs allows that"
             ));
         }
+    }
+    warnings
+}
+
+fn unmatched(key: &str, pattern: &Value) -> Vec<String> {
+    let Some(table) = pattern.as_table() else { return Vec::new() };
+    let mut warnings = Vec::new();
+    let text = |name: &str| table.get(name).and_then(Value::as_str);
+    let mut warn = |why: &str| warnings.push(format!("{key}: the pattern {pattern} matches no URL: {why}"));
+    if let Some(path) = text("pathname") {
+        let literal = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | '%' | ' ');
+        if path.starts_with(literal) {
+            warn(&format!("paths begin with /, as in {:?}", format!("/{path}")));
+        } else if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+            warn("URLs have no segments of dots");
+        } else if let Some(encoded) = encoded(path) {
+            warn(&format!("in URLs this is written {encoded:?}"));
+        }
+    }
+    if let Some(encoded) = text("search").and_then(encoded) {
+        warn(&format!("in URLs this is written {encoded:?}"));
+    }
+    let port = table.get("port").map(|port| port.as_str().map_or_else(|| port.to_string(), str::to_owned));
+    let protocol = text("protocol");
+    if let (None, Some(port @ ("80" | "443"))) = (protocol, port.as_deref()) {
+        let (own, other) = if port == "443" { ("https", "http") } else { ("http", "https") };
+        warnings.push(format!(
+            "{key}: the pattern {pattern} matches {other} URLs only: {own} URLs do not say port {port}; \
+             add protocol = \"{own}\", or leave the port out"
+        ));
     }
     warnings
 }

@@ -289,16 +289,19 @@ pub(super) fn shown(key: &Key, text: &str) -> String {
 /// A text of the environment or the command line, read by the shape of its key.
 fn value_of_text(kind: Kind, text: &str) -> Result<Value, String> {
     let items = || text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    // As templates write lists. What is no JSON may still be an IPv6 host: `[::1]`.
+    let json = || serde_json::from_str::<Vec<Json>>(text).ok().and_then(|list| Value::try_from(list).ok());
     match kind {
         Kind::Text | Kind::Duration => Ok(Value::String(text.trim().into())),
         // A size may be a bare number; the reader of sizes tells what is wrong with the rest.
         Kind::Bytes => Ok(Value::String(text.trim().into())),
         Kind::Integer => integer(text.trim()),
-        Kind::Boolean => match text.trim() {
+        Kind::Boolean => match text.trim().to_ascii_lowercase().as_str() {
             "true" | "1" => Ok(Value::Boolean(true)),
             "false" | "0" => Ok(Value::Boolean(false)),
             _ => Err("must be true or false".into()),
         },
+        Kind::Texts | Kind::Integers if json().is_some() => Ok(json().unwrap_or_else(|| Value::Array(Vec::new()))),
         Kind::Texts => Ok(Value::Array(items().map(|item| Value::String(item.into())).collect())),
         Kind::Integers => Ok(Value::Array(items().map(integer).collect::<Result<_, _>>()?)),
         Kind::Patterns if text.trim().is_empty() => Ok(Value::Array(Vec::new())),

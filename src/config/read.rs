@@ -71,7 +71,10 @@ pub(super) fn bytes(value: &Value, allowed: RangeInclusive<u64>) -> Result<u64, 
 }
 
 pub(super) fn duration(value: &Value, allowed: RangeInclusive<Duration>) -> Result<Duration, String> {
-    let time = value.as_str().and_then(|text| humantime::parse_duration(text).ok());
+    // Nothing needs no unit.
+    let nothing = value.as_integer() == Some(0) || value.as_str() == Some("0");
+    let parsed = value.as_str().and_then(|text| humantime::parse_duration(text).ok());
+    let time = if nothing { Some(Duration::ZERO) } else { parsed };
     time.filter(|time| allowed.contains(time)).ok_or_else(|| {
         let show = |time: &Duration| humantime::format_duration(*time).to_string();
         let (least, most) = (show(allowed.start()), show(allowed.end()));
@@ -80,7 +83,7 @@ pub(super) fn duration(value: &Value, allowed: RangeInclusive<Duration>) -> Resu
 }
 
 pub(super) fn choice<T: Copy>(value: &Value, choices: &[(&str, T)]) -> Result<T, String> {
-    let found = choices.iter().find(|(name, _)| value.as_str() == Some(name));
+    let found = choices.iter().find(|(name, _)| value.as_str().is_some_and(|text| text.eq_ignore_ascii_case(name)));
     found.map(|(_, choice)| *choice).ok_or_else(|| {
         let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
         format!("must be one of {}", names.join(", "))
@@ -218,7 +221,10 @@ pub(super) fn formats(value: &Value) -> Result<Vec<ImageFormat>, String> {
     let wrong = || format!("must be a list of some of {}", ImageFormat::OUTPUTS.map(ImageFormat::as_str).join(", "));
     let mut formats = Vec::new();
     for item in items(value)? {
-        let format = item.as_str().and_then(ImageFormat::output_from_name).ok_or_else(wrong)?;
+        // Media types, as Next.js has them, say the same.
+        let name = item.as_str().map(str::to_ascii_lowercase);
+        let name = name.as_deref().map(|name| name.strip_prefix("image/").unwrap_or(name));
+        let format = name.and_then(ImageFormat::output_from_name).ok_or_else(wrong)?;
         if !formats.contains(&format) {
             formats.push(format);
         }
@@ -236,7 +242,8 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     {
         "; leave out scheme, port and path, or use sources.remote_patterns"
     } else {
-        match Host::parse(text) {
+        // The dot at the end of a full name is written nowhere else.
+        match Host::parse(text.strip_suffix('.').unwrap_or(text)) {
             Ok(host) => return Ok(host.to_string()),
             Err(_) => "",
         }

@@ -63,6 +63,41 @@ fn all_hosts_that_are_none_are_told_at_once() {
     }
 }
 
+#[test]
+fn values_are_taken_as_templates_write_them() {
+    let loaded = with(&[
+        ("PIXGATE_IMAGES_SNAP", "True"),
+        ("PIXGATE_SOURCES_DOMAINS", r#"["a.example", "B.example."]"#),
+        ("PIXGATE_IMAGES_QUALITIES", "[60, 75]"),
+        ("PIXGATE_IMAGES_FORMATS", "image/avif,WebP"),
+        ("PIXGATE_SERVER_DRAIN_DELAY", "0"),
+        ("PIXGATE_LOG_FORMAT", "JSON"),
+    ]);
+    let Config { http, sources, log, .. } = loaded.expect("a good configuration").config;
+    assert_eq!(sources.domains, ["a.example", "b.example"]);
+    assert_eq!((http.sizes.snap, http.sizes.qualities, http.drain_delay), (true, vec![60, 75], Duration::ZERO));
+    assert_eq!(http.formats, [ImageFormat::Avif, ImageFormat::Webp]);
+    assert_eq!(log.format, crate::telemetry::LogFormat::Json);
+    let folder = Folder::new("templates");
+    load_flags(file(folder.write("zero.toml", "[server]\ndrain_delay = 0\n"))).expect("nothing needs no unit");
+    assert!(with(&[("PIXGATE_SERVER_DRAIN_DELAY", "5")]).is_err(), "anything else does");
+    let loaded = with(&[("PIXGATE_SOURCES_DOMAINS", "[2001:db8::1], 10.0.0.1")]).expect("hosts");
+    assert_eq!(loaded.config.sources.domains, ["[2001:db8::1]", "10.0.0.1"]);
+}
+
+#[test]
+fn hosts_that_are_not_public_are_told() {
+    let told = |assignments: &[&str]| {
+        let warnings = load_flags(set(assignments)).expect("a good configuration").warnings;
+        warnings.iter().filter(|warning| warning.contains("not public")).count()
+    };
+    let hosts = "sources.domains=localhost,10.1.2.3,[::1],images.example.com,8.8.8.8";
+    let pattern = r#"sources.remote_patterns=[{"hostname":"127.0.0.1","port":"3000"},{"hostname":"**.example.com"}]"#;
+    assert_eq!((told(&[hosts]), told(&[pattern])), (3, 1));
+    assert_eq!(told(&[hosts, pattern, "sources.allow_local_ip=true"]), 0);
+    assert_eq!(told(&[hosts, "sources.allow_cidrs=10.0.0.0/8"]), 2);
+}
+
 fn patterns(key: &str, json: &str) -> Loaded {
     load_flags(set(&[&format!("{key}={json}"), "sources.base_url=http://web"])).expect("a good configuration")
 }
@@ -73,11 +108,15 @@ fn hostnames_and_ports_mean_what_urls_say() {
         (r#"{"hostname":"LOCALHOST"}"#, "http://localhost/a"),
         (r#"{"hostname":"münchen.example"}"#, "https://xn--mnchen-3ya.example/a"),
         (r#"{"hostname":"**.München.Example"}"#, "https://img.xn--mnchen-3ya.example/a"),
+        (r#"{"hostname":"A.example."}"#, "http://a.example/a"),
+        (r#"{"hostname":"8.8.2056"}"#, "http://8.8.8.8/a"),
         (r#"{"hostname":"a.example","protocol":"https","port":"443"}"#, "https://a.example/a"),
         (r#"{"hostname":"a.example","protocol":"http:","port":80}"#, "http://a.example/a"),
     ] {
         let loaded = patterns("sources.remote_patterns", &format!("[{pattern}]"));
-        let policy = crate::source::SourcePolicy::new(&loaded.config.sources);
+        let mut sources = loaded.config.sources;
+        sources.allow_local_ip = true;
+        let policy = crate::source::SourcePolicy::new(&sources);
         assert!(policy.admit(url).is_ok(), "{pattern} {url}");
         assert!(loaded.warnings.iter().all(|warning| !warning.contains("matches")), "{:?}", loaded.warnings);
     }
@@ -95,6 +134,7 @@ fn patterns_that_match_nothing_are_told() {
         ),
         ("sources.remote_patterns", r#"{"hostname":"a.example","search":"?q=a b"}"#, "?q=a%20b"),
         ("sources.remote_patterns", r#"{"hostname":"a.example","port":"443"}"#, "protocol = \"https\""),
+        ("sources.remote_patterns", r#"{"hostname":"a.example","pathname":"/a/../b/**"}"#, "dots"),
         ("sources.local_patterns", r#"{"pathname":"assets/**"}"#, "/assets/**"),
     ] {
         let warnings = patterns(key, &format!("[{pattern}]")).warnings;
