@@ -111,8 +111,11 @@ pub fn sniff(bytes: &[u8]) -> Option<ImageFormat> {
         [0x89, b'P', b'N', b'G', 0x0D, 0x0A, 0x1A, 0x0A, ..] => return Some(ImageFormat::Png),
         [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => return Some(ImageFormat::Gif),
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => return Some(ImageFormat::Webp),
-        [b'B', b'M', _, _, _, _, 0, 0, 0, 0, ..] => return Some(ImageFormat::Bmp),
+        // A file header of 14 bytes, of which only the letters can be relied on, and the size of the next header.
+        [b'B', b'M', _, _, _, _, _, _, _, _, _, _, _, _, 12..=124, 0, 0, 0, ..] => return Some(ImageFormat::Bmp),
         [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => return Some(ImageFormat::Tiff),
+        // BigTIFF: offsets of 8 bytes.
+        [b'I', b'I', 43, 0, 8, 0, 0, 0, ..] | [b'M', b'M', 0, 43, 0, 8, 0, 0, ..] => return Some(ImageFormat::Tiff),
         // Reserved 0, type 1 (icon; 2 is a cursor), at least one entry.
         [0, 0, 1, 0, low, high, ..] if *low != 0 || *high != 0 => return Some(ImageFormat::Ico),
         _ => {}

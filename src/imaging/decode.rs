@@ -5,19 +5,21 @@
 //! decoder cannot be stopped within one, save AVIF's, which has a process of its own.
 
 mod avif;
+mod bmp;
 mod canvas;
 mod colour;
 mod gif;
 mod hdr;
 pub(crate) mod header;
+mod ico;
 mod isobmff;
 pub(crate) mod isolated;
 mod jpeg;
 mod orient;
 mod png;
-mod raster;
 pub(crate) mod strip;
 mod svg;
+mod tiff;
 mod webp;
 mod yuv;
 
@@ -79,7 +81,9 @@ pub(crate) fn header(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Resu
         ImageFormat::Gif => gif::header(bytes, limits),
         ImageFormat::Webp => webp::header(bytes, limits),
         ImageFormat::Avif => avif::header(bytes, limits),
-        ImageFormat::Bmp | ImageFormat::Tiff | ImageFormat::Ico => raster::header(bytes, format, limits),
+        ImageFormat::Bmp => bmp::header(bytes, limits),
+        ImageFormat::Tiff => tiff::header(bytes, limits),
+        ImageFormat::Ico => ico::header(bytes, limits),
         ImageFormat::Svg => svg::header(bytes, limits),
     }
 }
@@ -96,7 +100,9 @@ pub(crate) fn decode(bytes: &[u8], probe: &Probe, settings: &Settings, deadline:
             Some(program) => isolated::decode(program, bytes, probe, deadline)?,
             None => avif::decode(bytes)?,
         },
-        format @ (ImageFormat::Bmp | ImageFormat::Tiff | ImageFormat::Ico) => raster::decode(bytes, format, limits)?,
+        ImageFormat::Bmp => bmp::decode(bytes, limits)?,
+        ImageFormat::Tiff => tiff::decode(bytes, limits)?,
+        ImageFormat::Ico => ico::decode(bytes, limits)?,
         ImageFormat::Gif => return first_frame(bytes, probe, limits, deadline),
         ImageFormat::Svg => return decode_svg(bytes, probe.width, probe.height, limits),
     };
