@@ -36,19 +36,35 @@ export function appsNext(dir: string): Next {
   }
 }
 
-/** The manifest of a configuration. `defaults` are those of the app's Next.js. */
+/** Which pictures a configuration allows, its patterns as the sources of regular expressions. */
+export interface Allowed {
+  domains: string[]
+  remotePatterns: { protocol?: string | undefined; hostname: string; port?: string | undefined; pathname: string; search?: string | undefined }[]
+  localPatterns?: { pathname: string; search?: string | undefined }[] | undefined
+}
+
+/** `defaults` are those of the app's Next.js. */
+export function allowedOf(config: NextConfig, defaults: Images, next: Next): Allowed {
+  const images = { ...defaults, ...config.images }
+  const path = (glob: string | undefined) => next.makeRegex(glob ?? '**', { dot: true }).source
+  return {
+    domains: images.domains ?? [],
+    remotePatterns: [...(images.remotePatterns ?? []), ...assets(config, next)].map((pattern) => ({
+      protocol: pattern.protocol?.replace(/:$/, ''),
+      hostname: next.makeRegex(pattern.hostname).source,
+      port: pattern.port,
+      pathname: path(pattern.pathname),
+      search: pattern.search,
+    })),
+    localPatterns: localPatterns(images.localPatterns, next.major)?.map(({ pathname, search }) => ({ pathname: path(pathname), search })),
+  }
+}
+
+/** The manifest of a configuration. */
 export function manifestOf(config: NextConfig, defaults: Images, next: Next): string {
   const own = config.images ?? {}
   const images = { ...defaults, ...own }
-  const path = (glob: string | undefined) => next.makeRegex(glob ?? '**', { dot: true }).source
-  const remote = [...(images.remotePatterns ?? []), ...assets(config, next)].map((pattern) => ({
-    protocol: pattern.protocol?.replace(/:$/, ''),
-    hostname: next.makeRegex(pattern.hostname).source,
-    port: pattern.port,
-    pathname: path(pattern.pathname),
-    search: pattern.search,
-  }))
-  const local = localPatterns(images.localPatterns, next.major)
+  const { domains, remotePatterns, localPatterns } = allowedOf(config, defaults, next)
   const manifest = {
     version: 1,
     images: {
@@ -56,15 +72,16 @@ export function manifestOf(config: NextConfig, defaults: Images, next: Next): st
       imageSizes: images.imageSizes,
       // The loader forms URLs of /image and has no path; the default loader forms those of /_next/image.
       ...(own.loader !== 'custom' && { path: images.path }),
-      domains: images.domains ?? [],
+      domains,
       formats: images.formats,
       qualities: images.qualities,
       dangerouslyAllowSVG: images.dangerouslyAllowSVG ?? false,
       dangerouslyAllowLocalIP: images.dangerouslyAllowLocalIP,
-      localPatterns: local?.map(({ pathname, search }) => ({ pathname: path(pathname), search })),
-      remotePatterns: remote,
-      // How pictures are kept is the service's affair unless the app says otherwise.
-      minimumCacheTTL: own.minimumCacheTTL,
+      localPatterns,
+      remotePatterns,
+      // Also where the app does not say: a file in public/ keeps its name when a deploy changes it, and the service's own
+      // default is a month.
+      minimumCacheTTL: images.minimumCacheTTL,
       maximumRedirects: own.maximumRedirects,
       maximumResponseBody: own.maximumResponseBody,
       contentDispositionType: own.contentDispositionType,

@@ -4,12 +4,9 @@
 
 import { Memory } from './memory.js'
 import { type Answer, askService, MAX_URLS } from './service.js'
+import { TRANSPARENT } from './transparent.js'
 import { type GetImageOptions, PixgateError, type PixgateImageData, type PixgateImageDetails, type PixgateOptions } from './types.js'
 import { isLeftAlone, trimBase } from './url.js'
-
-/** One transparent pixel. `placeholder="blur"` must have something, and nothing is to be seen. */
-const TRANSPARENT =
-  'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAAC0lEQVR42mNgAAIAAAUAAen63NgAAAAASUVORK5CYII='
 
 /** Assumed of a picture of which nothing is known and nothing was said. */
 const ASSUMED = { width: 1200, height: 800 }
@@ -17,12 +14,10 @@ const ASSUMED = { width: 1200, height: 800 }
 /** Requests to the service at once. */
 const MAX_REQUESTS = 4
 
-const WARNING_INTERVAL_MS = 60_000
+/** In development pictures are edited: long enough for the pictures of one page, and no longer. */
+const DEVELOPMENT_TTL_MS = 1000
 
-/** Whether the service's placeholder is in it. Without one, leave `placeholder` out or let it show nothing. */
-export function hasPlaceholder(image: PixgateImageData): boolean {
-  return image.blurDataURL !== TRANSPARENT
-}
+const WARNING_INTERVAL_MS = 60_000
 
 /** A client with settings of its own. An app needs one; `getImage` and `getImages` use the default one. */
 export class Pixgate {
@@ -119,7 +114,7 @@ export class Pixgate {
       const answer = answers[place] ?? new PixgateError('unreadable', 'the service left this picture out')
       this.#pending.delete(src)
       if (!(answer instanceof PixgateError)) {
-        this.#memory.set(src, answer, now + (this.#options.ttlMs ?? 3_600_000))
+        this.#memory.set(src, answer, now + (this.#options.ttlMs ?? (process.env.NODE_ENV === 'development' ? DEVELOPMENT_TTL_MS : 3_600_000)))
       } else if (answer.status !== undefined && this.#memory.get(src, now) === undefined) {
         // Said of this very picture. One that was good before stays: a stale placeholder is better than none.
         this.#memory.set(src, answer, now + (this.#options.errorTtlMs ?? 10_000))
@@ -146,7 +141,12 @@ export class Pixgate {
 
   #report(error: PixgateError, src: string): void {
     if (this.#options.onError) {
-      this.#options.onError(error, src)
+      try {
+        this.#options.onError(error, src)
+      } catch (thrown) {
+        // No page fails for a placeholder.
+        console.warn('@pixgate/next: onError threw', thrown)
+      }
       return
     }
     const now = performance.now()

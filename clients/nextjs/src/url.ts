@@ -11,9 +11,32 @@ export function isInline(src: string): boolean {
   return /^(?:data|blob):/i.test(src)
 }
 
-/** Whether the service has nothing to do: inlined pictures, and SVG, which Next.js's own loader leaves alone too. */
+/** SVG, by its name: it is as sharp at any size, and Next.js's own loader leaves it alone too. */
+export function isVector(src: string): boolean {
+  return /\.svg$/i.test(src.split(/[?#]/, 1)[0] ?? '')
+}
+
+/** Whether the service has nothing to do. */
 export function isLeftAlone(src: string): boolean {
-  return isInline(src) || /\.svg$/i.test(src.split(/[?#]/, 1)[0] ?? '')
+  return isInline(src) || isVector(src)
+}
+
+/**
+ * A picture's own URL, written otherwise than the app did. In development Next.js says of a loader that gives back what it
+ * was given that it forgot the width. Browsers send neither a fragment nor a segment of one dot.
+ */
+export function ownUrl(src: string, width: number): string {
+  return src.includes('#') ? src.replace(/^((?:[a-z][a-z0-9+.-]*:)?\/\/[^/?#]*)?\//i, '$1/./') : `${src}#w=${width}`
+}
+
+/** Without the `dpl` of a deployment that Next.js hangs on the app's own pictures: it is for the app's host, and a query is not allowed. */
+export function withoutDeployment(src: string): string {
+  const at = src.indexOf('?')
+  if (at < 0 || !src.startsWith('/')) return src
+  const pairs = src.slice(at + 1).split('&')
+  const rest = pairs.filter((pair) => !pair.startsWith('dpl='))
+  if (rest.length === pairs.length) return src
+  return rest.length > 0 ? `${src.slice(0, at)}?${rest.join('&')}` : src.slice(0, at)
 }
 
 /** The listed quality nearest to the one asked for; the lower of two as near, as Next.js has it. */

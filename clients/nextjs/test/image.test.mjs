@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { blurHashDataURL, configurePixgate, getImage, PixgateImage, thumbHashDataURL } from '@pixgate/next'
+import { blurHashDataURL, configurePixgate, getImage, thumbHashDataURL } from '@pixgate/next'
 import { createElement } from 'react'
 import { renderToStaticMarkup } from 'react-dom/server'
 
 import { blurredDataURL } from '../dist/blur.js'
+import { PixgateImage } from '../dist/image.js'
 import { write } from './png.mjs'
 import { PIXEL, placeholder, start } from './service.mjs'
 
@@ -145,4 +146,38 @@ test('pictures of one page share a request', async (t) => {
   const service = await up(t, (urls) => urls.map((src) => placeholder(src)))
   await Promise.all([1, 2, 3].map((n) => PixgateImage({ src: `https://a.example/${n}.jpg`, alt: '' })))
   assert.deepEqual(service.asked.map((urls) => urls.length), [3])
+})
+
+test('a static import is handed to <Image>', async (t) => {
+  const service = await up(t)
+  const data = { src: '/_next/static/media/a.1.jpg', width: 300, height: 200, blurDataURL: PIXEL, blurWidth: 8, blurHeight: 5 }
+  const without = { src: '/_next/static/media/a.1.gif', width: 300, height: 200 }
+  for (const [src, shown] of [[data, true], [{ default: data }, true], [without, false]]) {
+    for (const placeholder of [undefined, 'blur', 'thumbhash', 'blurhash']) {
+      const html = renderToStaticMarkup(await PixgateImage({ src, alt: '', placeholder }))
+      assert.match(html, / width="300" height="200"/)
+      assert.match(html, /url=%2F_next%2Fstatic%2Fmedia%2Fa\.1/)
+      assert.equal(html.includes(PIXEL), shown, `${placeholder}`)
+    }
+    assert.ok(!renderToStaticMarkup(await PixgateImage({ src, alt: '', placeholder: 'empty' })).includes(PIXEL))
+  }
+  assert.equal(service.asked.length, 0)
+})
+
+test('SVG is shown as it is, at the size that is given or found out', async (t) => {
+  const service = await up(t)
+  for (const [props, expected] of [[{ width: 30, height: 20 }, / width="30" height="20"/], [{ fill: true }, /data-nimg="fill"/], [{}, /height:auto/]]) {
+    const html = renderToStaticMarkup(await PixgateImage({ src: '/logo.svg', alt: '', ...props }))
+    assert.match(html, expected)
+    assert.ok(html.includes('src="/logo.svg"') && !html.includes('srcSet'), html)
+  }
+  assert.equal(service.asked.length, 0)
+})
+
+test('no page fails for what onError throws', async (t) => {
+  await down(t)
+  const warned = t.mock.method(console, 'warn', () => {})
+  configurePixgate({ url: 'http://127.0.0.1:9', onError: () => { throw new Error('of the app') } })
+  assert.match(await render({}), /srcSet=/)
+  assert.equal(warned.mock.callCount(), 1)
 })

@@ -49,11 +49,35 @@ test('snaps the quality to the list of the service', (t) => {
 
 test('leaves alone what the service has nothing to do with', (t) => {
   withBase(t)
-  for (const src of ['data:image/png;base64,AAAA', 'DATA:image/gif,x', 'blob:https://a.example/1', '/logo.svg', 'https://a.example/l.SVG?v=1']) {
+  for (const src of ['data:image/png;base64,AAAA', 'DATA:image/gif,x', 'blob:https://a.example/1', 'data:image/svg+xml,<svg/>']) {
     assert.equal(loader({ src, width: 64 }), src)
   }
-  assert.notEqual(loader({ src: '/svg', width: 64 }), '/svg')
-  assert.notEqual(loader({ src: '/a.jpg?x=.svg', width: 64 }), '/a.jpg?x=.svg')
+  assert.ok(loader({ src: '/svg', width: 64 }).startsWith(BASE))
+  assert.ok(loader({ src: '/a.jpg?x=.svg', width: 64 }).startsWith(BASE))
+})
+
+test('SVG is asked for where it is, in a text that Next.js does not take for a loader without widths', (t) => {
+  withBase(t)
+  const page = 'https://shop.example/a/b'
+  for (const src of ['/logo.svg', 'https://a.example/l.SVG?v=1', '/sprite.svg#icon', 'https://a.example:8443/x/sprite.svg?v=/1#icon', '//a.example/l.svg#i', '/l.svg?dpl=1']) {
+    const said = loader({ src, width: 64 })
+    assert.notEqual(said, src)
+    assert.ok(!URL.canParse(said) || new URL(said).pathname !== src, said)
+    const [asked, own] = [new URL(said, page), new URL(src, page)]
+    if (own.hash) assert.equal(asked.href, own.href, 'a part of a picture is a part still')
+    asked.hash = own.hash = ''
+    assert.equal(asked.href, own.href)
+  }
+  assert.equal(loader({ src: '/logo.svg', width: 64 }), '/logo.svg#w=64')
+})
+
+test('the deployment that Next.js hangs on a picture of the app is not asked for', (t) => {
+  withBase(t)
+  const asked = (src) => new URL(loader({ src, width: 64 })).searchParams.get('url')
+  assert.equal(asked('/_next/static/media/a.1.jpg?dpl=dpl_1'), '/_next/static/media/a.1.jpg')
+  assert.equal(asked('/a.jpg?v=1&dpl=x&w=2'), '/a.jpg?v=1&w=2')
+  assert.equal(asked('/a.jpg?v=1?2'), '/a.jpg?v=1?2')
+  assert.equal(asked('https://a.example/a.jpg?dpl=1'), 'https://a.example/a.jpg?dpl=1')
 })
 
 test('names the variable that is missing', (t) => {
@@ -62,8 +86,26 @@ test('names the variable that is missing', (t) => {
   assert.throws(() => loader({ src: '/a.jpg', width: 64 }), /NEXT_PUBLIC_PIXGATE_URL is not set/)
 })
 
-test('is a client module, and spells its variables out for Next.js to replace', () => {
+test('is no client module, and spells its variables out for Next.js to replace', () => {
   const text = readFileSync(new URL('../dist/loader.js', import.meta.url), 'utf8')
-  assert.match(text, /^'use client'/)
-  for (const name of ['URL', 'QUALITIES']) assert.ok(text.includes(`process.env.NEXT_PUBLIC_PIXGATE_${name}`))
+  assert.doesNotMatch(text, /use client';?\n/)
+  for (const name of ['URL', 'QUALITIES', 'ALLOWED']) assert.ok(text.includes(`process.env.NEXT_PUBLIC_PIXGATE_${name}`))
+})
+
+test('in development, says as Next.js does which host is not configured', (t) => {
+  withBase(t)
+  const host = { hostname: '^(?:.*\\.)?ok\\.example$', pathname: '^(?:\\/a\\/.*)$' }
+  const allowed = { domains: ['old.example'], remotePatterns: [{ ...host, protocol: 'https' }, { ...host, protocol: 'http', port: '81', search: '?v=1' }], localPatterns: [{ pathname: '^\\/p\\/.*$', search: '' }] }
+  process.env.NEXT_PUBLIC_PIXGATE_ALLOWED = JSON.stringify(allowed)
+  const ask = (src) => loader({ src, width: 64 })
+  assert.ok(ask('https://evil.example/a.jpg'), 'in production, the service decides')
+  process.env.NODE_ENV = 'development'
+  for (const src of ['https://ok.example/a/1.jpg?x=1', 'https://i.ok.example/a/1', 'http://ok.example:81/a/1?v=1', 'http://old.example:99/x?y', '/p/hero.jpg', '/p/hero.jpg?dpl=1', '/x.svg', 'data:image/png;base64,AA']) assert.ok(ask(src), src)
+  for (const src of ['https://evil.example/a/1.jpg', 'https://ok.example/b', 'http://ok.example/a/1', 'http://ok.example:81/a/1']) {
+    assert.throws(() => ask(src), new RegExp(`Invalid src prop .* hostname "${new URL(src).hostname}" is not configured under images in your .next\\.config\\.js`), src)
+  }
+  for (const src of ['/q/hero.jpg', '/p/hero.jpg?v=1']) assert.throws(() => ask(src), /does not match `images\.localPatterns`/, src)
+  assert.throws(() => ask('hero.jpg'), /must start with a leading slash/)
+  delete process.env.NEXT_PUBLIC_PIXGATE_ALLOWED
+  assert.ok(ask('https://evil.example/a.jpg'), 'an app that does not use withPixgate')
 })
