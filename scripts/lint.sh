@@ -15,3 +15,20 @@ if ! cargo deny fetch db 2>/dev/null; then
 else
   cargo deny --locked check advisories
 fi
+
+# The package for Next.js as it would be published: its files, its exports, and the types of each way to import it. What is
+# no configuration is for bundlers, so that `require` need not reach it.
+PATH="$(scripts/node.sh):$PATH"
+export PATH
+package=clients/nextjs tools=scripts/lint-package
+packed=$(mktemp -d)
+trap 'rm -rf "$packed"' EXIT
+scripts/npm-ci.sh $package
+scripts/npm-ci.sh $tools
+(cd $package && npm pack --silent --pack-destination "$packed" >/dev/null)
+$tools/node_modules/.bin/publint run --strict "$packed"/*.tgz
+$tools/node_modules/.bin/attw --quiet --ignore-rules cjs-resolves-to-esm -- "$packed"/*.tgz ||
+  { $tools/node_modules/.bin/attw --ignore-rules cjs-resolves-to-esm -- "$packed"/*.tgz; exit 1; }
+for file in LICENSE LICENSE-APACHE LICENSE-MIT; do
+  cmp "$file" "$package/$file"
+done

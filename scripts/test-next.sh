@@ -27,18 +27,10 @@ else
   export PIXGATE_BIN="${PIXGATE_BIN:-$target/debug/pixgate}"
 fi
 
-# What was installed is known by a sum of what it was installed from.
-install() {
-  local directory=$1 sum
-  sum=$(cat "$directory/package-lock.json" "${@:2}" | sha256sum)
-  [ "$(cat "$directory/node_modules/.pixgate-sum" 2>/dev/null)" = "$sum" ] && return
-  (cd "$directory" && npm ci --no-audit --no-fund --loglevel=error)
-  echo "$sum" >"$directory/node_modules/.pixgate-sum"
-}
 package=clients/nextjs
-install $package
+scripts/npm-ci.sh $package
 npm --prefix $package run --silent build
-install examples/nextjs $package/dist/*
+scripts/npm-ci.sh examples/nextjs $package/package.json $package/dist/*.*
 
 # One address, which is written into the builds: where the service listens, but for the measurement, where an ingress does.
 export NEXT_PUBLIC_PIXGATE_URL=${NEXT_PUBLIC_PIXGATE_URL:-http://127.0.0.1:18080}

@@ -7,7 +7,7 @@ import { extname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const DIRECTORY = fileURLToPath(new URL('../../fixtures/images', import.meta.url))
-const TYPES = { '.jpg': 'image/jpeg', '.png': 'image/png', '.webp': 'image/webp', '.avif': 'image/avif', '.gif': 'image/gif' }
+const TYPES = { '.jpg': 'image/jpeg', '.png': 'image/png', '.webp': 'image/webp', '.avif': 'image/avif', '.gif': 'image/gif', '.svg': 'image/svg+xml' }
 
 /** Starts it; port 0 takes a free one. `requests` lists the paths it was asked for. */
 export async function startOrigin(port = 0) {

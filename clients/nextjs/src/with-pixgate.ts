@@ -49,10 +49,11 @@ export function withLoader(loaderFile: string) {
       const qualities = config.images?.qualities ?? QUALITIES
       if (mode === 'loader' && qualities.join() !== QUALITIES.join()) env.NEXT_PUBLIC_PIXGATE_QUALITIES = qualities.join()
       if (options.url) env.NEXT_PUBLIC_PIXGATE_URL = options.url
-      if (phase === DEVELOPMENT && url.startsWith('/')) {
+      // Without an address, Next.js's own optimizer answers there.
+      if (phase === DEVELOPMENT && (url.startsWith('/') || (mode === 'ingress' && process.env.PIXGATE_URL))) {
         const service = trimBase(process.env.PIXGATE_URL || DEVELOPMENT_SERVICE)
         env.PIXGATE_URL = service
-        config.rewrites = routed(given.rewrites, `${trimBase(url)}${mode === 'path' ? '/_next/image' : '/image'}`, service, mode)
+        config.rewrites = routed(given.rewrites, mode === 'ingress' ? (given.basePath ?? '') : trimBase(url), service, mode)
       }
       // In the app's directory only while it is the developer's or the build's.
       if (phase === BUILD || phase === DEVELOPMENT) {
@@ -102,8 +103,9 @@ function imagesOf(given: Images, mode: Mode, url: string, dir: string, loaderFil
 }
 
 /** The app's rewrites with one before them, which is what an ingress rule is where the app runs for all. */
-function routed(given: NextConfig['rewrites'], source: string, service: string, mode: Mode): Rewrites {
-  const rule = { source, destination: `${service}${mode === 'path' ? '/_next/image' : '/image'}`, basePath: false as const }
+function routed(given: NextConfig['rewrites'], base: string, service: string, mode: Mode): Rewrites {
+  const path = mode === 'loader' ? '/image' : '/_next/image'
+  const rule = { source: `${base}${path}`, destination: `${service}${path}`, basePath: false as const }
   return async () => {
     const own = (await given?.()) ?? []
     const { beforeFiles = [], afterFiles = [], fallback = [] } = Array.isArray(own) ? { afterFiles: own } : own

@@ -178,6 +178,9 @@ test('in development, what an ingress rule does is done here', async (t) => {
   assert.deepEqual(await listed.rewrites(), { beforeFiles: [rule('/pictures/image', 'http://127.0.0.1:8090/image')], afterFiles: [mine], fallback: [] })
   const sorted = await run({ rewrites: () => ({ beforeFiles: [mine], fallback: [mine] }) }, { dir, url: '/pictures', mode: 'path' }, DEV)
   assert.deepEqual(await sorted.rewrites(), { beforeFiles: [rule('/pictures/_next/image', 'http://127.0.0.1:8090/_next/image'), mine], afterFiles: [], fallback: [mine] })
+  const behind = await run({ basePath: '/shop' }, { dir, mode: 'ingress' }, DEV)
+  assert.deepEqual((await behind.rewrites()).beforeFiles, [rule('/shop/_next/image', 'http://127.0.0.1:8090/_next/image')])
+  delete process.env.PIXGATE_URL
   for (const [options, phase] of [[{ url: '/' }, BUILD], [{ url: '/' }, START], [{ url: URL_ }, DEV], [{ mode: 'ingress' }, DEV]]) {
     assert.equal((await run({}, { dir, ...options }, phase)).rewrites, undefined)
   }
