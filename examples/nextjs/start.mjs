@@ -1,5 +1,5 @@
 // Starts the example as built: the pictures' origin, each build, and the front that has them all under one address.
-// Pixgate runs beside it: pixgate serve --next-manifest pixgate-manifest-loader.json
+// Pixgate runs beside it: pixgate serve --next-manifest pixgate-manifest-loader.json --base-url http://127.0.0.1:3004
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 

@@ -2,11 +2,11 @@
 // the test and stopped with it. PIXGATE_BIN names the service's binary.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { extname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
@@ -102,6 +102,20 @@ export async function servePage(text) {
   await once(server, 'listening')
   const stop = () => (server.closeAllConnections(), new Promise((done) => server.close(done)))
   return { url: `http://127.0.0.1:${server.address().port}`, stop }
+}
+
+/** Serves the files of a folder as hosts of static sites do: `/page` is page.html. */
+export async function serveFiles(root, port) {
+  const types = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.jpg': 'image/jpeg', '.png': 'image/png', '.gif': 'image/gif', '.webp': 'image/webp', '.svg': 'image/svg+xml' }
+  const server = createHttpServer((request, response) => {
+    const path = decodeURIComponent(new URL(request.url, 'http://n').pathname).replace(/\/$/, '/index')
+    const file = [path, `${path}.html`].map((name) => join(root, name)).find((name) => existsSync(name) && statSync(name).isFile())
+    if (!file) return void response.writeHead(404).end()
+    response.writeHead(200, { 'content-type': types[extname(file)] ?? 'application/octet-stream' }).end(readFileSync(file))
+  }).listen(port, '127.0.0.1')
+  await once(server, 'listening')
+  const stop = () => (server.closeAllConnections(), new Promise((done) => server.close(done)))
+  return { url: `http://127.0.0.1:${port}`, stop }
 }
 
 /** Starts the service, with nothing remembered, for what the manifest allows. */

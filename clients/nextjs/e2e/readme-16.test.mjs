@@ -4,7 +4,7 @@ import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 
-import { ARTEFACTS, pictured, run, servePage } from './harness.mjs'
+import { ARTEFACTS, pictured, serveFiles, servePage } from './harness.mjs'
 import { backgrounds, blursIn, browser, byLoader, byPath, follow, ingress, open, showsAll, startNginx, world } from './readme-ways.mjs'
 
 follow(16)
@@ -19,7 +19,12 @@ describe('the README, Next.js 16', () => {
 
   test('path', (t) => byPath(t, 16))
 
-  test('loader', (t) => byLoader(t, 16))
+  test('loader', async (t) => {
+    const here = await byLoader(t, 16)
+    await here.perform('npx next build')
+    await here.stop()
+    await assert.rejects(here.perform('npx next build'), /withPixgate: no Pixgate at .*ECONNREFUSED.*SKIP_PIXGATE_CHECK=1/s)
+  })
 
   test('own', async (t) => {
     const here = await world('own', 'loader')
@@ -73,8 +78,32 @@ describe('the README, Next.js 16', () => {
       await pictured(other.page)
       assert.deepEqual(other.trouble, [])
       here.write('next.config.mjs', before)
+      if (way !== 'loader') return
+      // What cannot work where it is used says what does.
+      here.write('app/misplaced/page.jsx', `'use client'\n${MISPLACED}`)
+      here.write('pages/misplaced-too.jsx', MISPLACED)
+      for (const page of ['misplaced', 'misplaced-too']) {
+        const heard = here.running[0].output().length
+        assert.equal((await fetch(`${here.dev}/${page}`)).status, 500)
+        assert.match(here.running[0].output().slice(heard), /<PixgateImage> works in server components only.*use <Image>/)
+      }
+      for (const made of ['app/misplaced', 'pages']) rmSync(join(here.cwd, made), { recursive: true })
     })
   }
+
+  test('static export', async (t) => {
+    const here = await world('loader')
+    t.after(here.stop)
+    rmSync(join(here.cwd, '.next'), { recursive: true, force: true })
+    await here.follow('### A static export')
+    here.write('app/page.jsx', readFileSync(join(here.cwd, 'app/page.jsx'), 'utf8').replace(/.*dynamic = .*\n/, ''))
+    await here.perform('pixgate serve --next-manifest pixgate-manifest.json --base-url http://web:3000')
+    await here.perform('npx next build')
+    const files = await serveFiles(join(here.cwd, 'out'), here.port)
+    t.after(files.stop)
+    await blursIn(t, files.url, `${here.pixgate}/image?`)
+    await showsAll(t, files.url, { name: '16-export' })
+  })
 
   test('plain', async (t) => {
     const here = await world('plain')
@@ -112,6 +141,8 @@ describe('the README, Next.js 16', () => {
     assert.match(await old.evaluate(() => document.images[0].currentSrc), /&f=jpeg&w=828$/)
   })
 })
+
+const MISPLACED = `import { PixgateImage } from '@pixgate/next'\nexport default function Misplaced() { return <PixgateImage src="/hero.jpg" alt="" /> }\n`
 
 /** The mean colour of the file of public/ as it is on the screen. */
 async function colour(page) {

@@ -78,7 +78,7 @@ export async function world(name, from) {
     ['pixgate:8080', `127.0.0.1:${pixgate}`],
     ['//web:3000', `//127.0.0.1:${web}`],
     // As the README has it for another port than 3000.
-    ['pixgate dev ', `pixgate dev --base-url http://localhost:${web} `],
+    ['pixgate dev', `pixgate dev --base-url http://localhost:${web}`],
   ]
   const here = (text) => hosts.reduce((text, [theirs, ours]) => text.replaceAll(theirs, ours), text)
   const env = {
@@ -96,6 +96,13 @@ export async function world(name, from) {
   /** What a command starts and leaves running, by how it begins, and where it then answers. */
   const servers = { 'pixgate ': `http://127.0.0.1:${pixgate}/readyz`, 'npx next start': `http://127.0.0.1:${web}/`, 'npx next dev': `http://127.0.0.1:${web}/kinds` }
   const running = []
+  const perform = async (command) => {
+    // Development takes pictures of this machine by itself.
+    const own = command.startsWith('pixgate dev') ? { ...env, PIXGATE_SOURCES_ALLOW_LOCAL_IP: undefined } : env
+    const url = Object.entries(servers).find(([start]) => command.startsWith(start))?.[1]
+    if (url) running.push(await run('bash', ['-c', `exec ${here(command)}`], { url, cwd, env: own }))
+    else await succeed(here(command), { cwd, env })
+  }
   const follow = async (heading, { only = () => true } = {}) => {
     for (const { file, text, commands } of blocks(heading)) {
       if (file) {
@@ -103,18 +110,15 @@ export async function world(name, from) {
         mkdirSync(dirname(path), { recursive: true })
         writeFileSync(path, here(text))
       }
-      for (const command of (commands ?? []).filter(only)) {
-        // Development takes pictures of this machine by itself.
-        const own = command.startsWith('pixgate dev ') ? { ...env, PIXGATE_SOURCES_ALLOW_LOCAL_IP: undefined } : env
-        const url = Object.entries(servers).find(([start]) => command.startsWith(start))?.[1]
-        if (url) running.push(await run('bash', ['-c', `exec ${here(command).replace('--base-url ', '--set sources.base_url=')}`], { url, cwd, env: own }))
-        else await succeed(here(command), { cwd, env })
-      }
+      for (const command of (commands ?? []).filter(only)) await perform(command)
     }
   }
   /** Puts a file of the test's own into the app; of `kinds`, its pages and their pictures. */
   const write = (file, text) => {
-    if (file !== 'kinds') return writeFileSync(join(cwd, file), here(text))
+    if (file !== 'kinds') {
+      mkdirSync(dirname(join(cwd, file)), { recursive: true })
+      return writeFileSync(join(cwd, file), here(text))
+    }
     const pictures = { 'public/hero.jpg': 'coffee.jpg', 'public/animated.gif': 'animated.gif', 'public/plain.svg': 'plain.svg', 'public/wide.png': 'panorama.png' }
     for (const [type, name] of Object.entries({ jpg: 'hubble.jpg', gif: 'animated.gif', svg: 'plain.svg', webp: 'cat.webp' })) pictures[`app/kinds/imported.${type}`] = name
     for (const page of ['app/kinds/page.jsx', 'app/other/page.jsx']) {
@@ -128,7 +132,7 @@ export async function world(name, from) {
   const stop = async () => {
     for (const one of running.splice(0).reverse()) await one.stop()
   }
-  return { cwd, follow, write, picture, running, stop, pixgate: `http://127.0.0.1:${pixgate}`, web: `http://127.0.0.1:${web}`, dev: `http://localhost:${web}`, shop: `http://127.0.0.1:${shop}` }
+  return { cwd, follow, perform, write, picture, running, stop, pixgate: `http://127.0.0.1:${pixgate}`, web: `http://127.0.0.1:${web}`, dev: `http://localhost:${web}`, port: web, shop: `http://127.0.0.1:${shop}` }
 }
 
 async function succeed(command, options) {
