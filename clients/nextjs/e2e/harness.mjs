@@ -144,15 +144,6 @@ export async function startExample(mode, origin, { clean = true, env = {} } = {}
 /** The route that a build of the example is on. */
 const base = (mode) => (mode === 'next' ? '' : `/${mode}`)
 
-/** Starts the example under `next dev`, where React says what differs between server and browser. */
-export async function startDevelopment(mode, origin) {
-  const port = await freePort()
-  const url = `http://127.0.0.1:${port}`
-  const env = { EXAMPLE_MODE: mode, ORIGIN_URL: origin, NEXT_PUBLIC_PIXGATE_URL: PUBLIC_URL, NEXT_TELEMETRY_DISABLED: '1' }
-  const running = await run(process.execPath, ['node_modules/next/dist/bin/next', 'dev', '-H', '127.0.0.1', '-p', String(port)], { url, cwd: EXAMPLE, env })
-  return { url: url + base(mode), ...running }
-}
-
 /** Chromium: CHROMIUM_BIN, or where Debian puts it. */
 export async function startBrowser(more = []) {
   const { chromium } = await import('playwright-core')

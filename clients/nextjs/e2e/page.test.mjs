@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test'
 
 import { startFront } from '../../../examples/nextjs/front.mjs'
 import { startOrigin } from '../../../examples/nextjs/origin.mjs'
-import { ARTEFACTS, isPicture, pictured, scrollThrough, sourceOf, startBrowser, startDevelopment, startExample, startPixgate } from './harness.mjs'
+import { ARTEFACTS, isPicture, pictured, scrollThrough, sourceOf, startBrowser, startExample, startPixgate } from './harness.mjs'
 
 const WAYS = ['ingress', 'path', 'loader', 'own']
 
@@ -295,21 +295,4 @@ describe('placeholders', () => {
     const text = await (await fetch(`${pixgate.admin}/metrics`)).text()
     return [...text.matchAll(/^pixgate_requests_total\{[^}]*route="\/placeholders"[^}]*\} (\d+)/gm)].reduce((sum, [, n]) => sum + Number(n), 0)
   }
-})
-
-describe('hydration', () => {
-  test('server and browser say the same of every attribute', async (t) => {
-    // Only development compares attributes and says so.
-    const development = await startDevelopment('loader', origin.url)
-    t.after(() => development.stop())
-    for (const path of ['gallery', 'people', 'chat', 'shop']) {
-      const { page, console } = await open(t)
-      await page.goto(`${development.url}/${path}`, { waitUntil: 'load' })
-      await page.waitForFunction(() => Object.keys(document.images[0] ?? {}).some((key) => key.startsWith('__reactProps')), undefined, { timeout: 30_000 })
-      await scrollThrough(page)
-      await page.waitForTimeout(300)
-      const about = console.filter((text) => !/Download the React DevTools|\[HMR\]|\[Fast Refresh\]/.test(text))
-      assert.deepEqual(about, [], path)
-    }
-  })
 })

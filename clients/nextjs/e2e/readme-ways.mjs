@@ -22,14 +22,18 @@ export let origin
 /** The same for all ways, which are followed one after the other: they share what the beginning has written. */
 let ports
 
+/** Packed once more for each version is time for nothing. */
+const PACKED = ['npm ci --prefix ../pixgate/clients/nextjs && npm pack ../pixgate/clients/nextjs', `npm pack --ignore-scripts '${PACKAGE}'`]
+
 /** What another version of Next.js needs of the README's text. */
 const VERSIONS = {
   14: [
+    PACKED,
     ['next@16 react@19 react-dom@19', 'next@14 react@18 react-dom@18'],
     // "Good to know" has it; the test's pictures are not at https.
     ["new URL('https://photos.example.com/**')", "{ protocol: 'http', hostname: 'photos.example.com' }"],
   ],
-  15: [['next@16', 'next@15']],
+  15: [PACKED, ['next@16', 'next@15']],
   // Where the pictures are is a public place for a reader, and this machine for the test, from which Next.js 16 takes none.
   16: [['remotePatterns:', 'dangerouslyAllowLocalIP: true, remotePatterns:']],
 }
