@@ -48,6 +48,7 @@ test('the service admits what Next.js would, and asks for the same widths and qu
   t.after(() => rmSync(dir, { recursive: true }))
   symlinkSync(fileURLToPath(new URL('../node_modules', import.meta.url)), join(dir, 'node_modules'))
   writeFileSync(join(dir, 'package.json'), '{}')
+  process.env.SKIP_PIXGATE_CHECK = '1'
   await withPixgate({ images }, { dir, url: 'https://img.example.com' })('phase-production-build', { defaultConfig: { images: imageConfigDefault } })
   const manifest = join(dir, 'pixgate-manifest.json')
   const toml = await finish(binary(), ['import-next', manifest], { cwd: dir, env: withoutSettings() })

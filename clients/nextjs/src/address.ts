@@ -30,8 +30,8 @@ export function wrongAddress(url: string): string | undefined {
 }
 
 /** The address that this process can ask, with the name of what says so: none when only a path is known. */
-export function serverSide(url: string): { url: string; name: string } | undefined {
-  if (!url.startsWith('/')) return { url: trimBase(url), name: 'NEXT_PUBLIC_PIXGATE_URL' }
+export function serverSide(url: string, name: string): { url: string; name: string } | undefined {
+  if (!url.startsWith('/')) return { url: trimBase(url), name }
   const own = process.env.PIXGATE_URL
   return own ? { url: trimBase(own), name: 'PIXGATE_URL' } : undefined
 }

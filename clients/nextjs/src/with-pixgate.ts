@@ -70,7 +70,7 @@ export function withLoader(loaderFile: string) {
       // So that it is bundled in the Pages Router too, and its variables are written in.
       config.transpilePackages = [...new Set([...(given.transpilePackages ?? []), '@pixgate/next'])]
       // Last, so that the manifest is there for a service that is yet to be started.
-      if (phase === BUILD && mode !== 'ingress') await askOnce(url, manifest)
+      if (phase === BUILD && mode !== 'ingress') await askOnce(url, nameOf(options), manifest)
       return config
     }
   }
@@ -81,8 +81,13 @@ function addressOf(options: WithPixgateOptions, mode: Mode): string {
   if (mode === 'ingress') return ''
   if (!url) throw new Error('withPixgate: no address of Pixgate; set NEXT_PUBLIC_PIXGATE_URL or pass { url }')
   const wrong = wrongAddress(url)
-  if (wrong) throw new Error(`withPixgate: ${options.url === undefined ? 'NEXT_PUBLIC_PIXGATE_URL' : 'the option url'} is ${JSON.stringify(url)}, ${wrong}`)
+  if (wrong) throw new Error(`withPixgate: ${nameOf(options)} is ${JSON.stringify(url)}, ${wrong}`)
   return url
+}
+
+/** What says where the service is. */
+function nameOf({ url }: WithPixgateOptions): string {
+  return url === undefined ? 'NEXT_PUBLIC_PIXGATE_URL' : 'the option url'
 }
 
 function imagesOf(given: Images, mode: Mode, url: string, dir: string, loaderFile: string): Images {
@@ -114,8 +119,8 @@ function routed(given: NextConfig['rewrites'], base: string, service: string, mo
 }
 
 /** One question to the service, in the first process of a build. */
-async function askOnce(url: string, manifest: string | false): Promise<void> {
-  const asked = serverSide(url)
+async function askOnce(url: string, name: string, manifest: string | false): Promise<void> {
+  const asked = serverSide(url, name)
   if (!asked || process.env.SKIP_PIXGATE_CHECK || process.env[ASKED] === asked.url) return
   const wrong = await wrongService(asked.url)
   if (wrong) {
