@@ -161,7 +161,10 @@ fn dispatch(command: Command, flags: &Flags, environment: &Environment) -> anyho
         Command::ImportNext { manifest, output } => {
             let bytes = std::fs::read(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
             let import = config::import(&bytes);
-            let import = import.map_err(|message| anyhow::anyhow!("{} {message}", manifest.display()))?;
+            let mut import = import.map_err(|message| anyhow::anyhow!("{} {message}", manifest.display()))?;
+            if let Some(url) = &flags.base_url {
+                import = import.with_base_url(url).map_err(|message| anyhow::anyhow!("--base-url {message}"))?;
+            }
             write_result(output.as_deref(), import.to_toml().as_bytes())
         }
         Command::DecodeAvif { time_ms, memory_bytes } => {

@@ -12,6 +12,7 @@ mod lease;
 mod ledger;
 mod link;
 mod notices;
+mod parameters;
 mod writer;
 
 use std::sync::{Arc, LazyLock};

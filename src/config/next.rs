@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 use url::Url;
 
-use super::read::Shown;
+use super::read::{self, Shown};
 use crate::source::Glob;
 
 /// What a manifest says, in our terms.
@@ -103,6 +103,19 @@ pub fn import(bytes: &[u8]) -> Result<Import, String> {
     put("images.allow_svg", images.allow_svg.map(Value::Boolean));
     put("images.content_disposition", images.content_disposition_type.map(Value::String));
     Ok(Import { values, notes })
+}
+
+impl Import {
+    /// Adds where the app itself is reached.
+    ///
+    /// # Errors
+    /// What is allowed, when `text` is no such address.
+    pub fn with_base_url(mut self, text: &str) -> Result<Self, String> {
+        let value = Value::String(text.into());
+        read::origin(&value)?;
+        self.values.push(("sources.base_url", value));
+        Ok(self)
+    }
 }
 
 impl Images {

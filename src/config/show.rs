@@ -32,9 +32,13 @@ impl Import {
         for key in KEYS.iter() {
             if let Some((name, value)) = self.values.iter().find(|(name, _)| *name == key.name) {
                 document.row(name, Some(value), None);
-                if *name == "sources.local_patterns" {
-                    document
-                        .line("# base_url = \"http://localhost:3000\" # the app itself, where url=/path is fetched");
+                // Always there, unlike the local ones, and in the same section.
+                let named = self.values.iter().any(|(name, _)| *name == "sources.base_url");
+                if *name == "sources.remote_patterns" && !named {
+                    document.line(
+                        "# The app itself, for its static imports and files of public/; or import with --base-url.",
+                    );
+                    document.line("# base_url = \"http://web:3000\"");
                 }
             }
         }

@@ -46,7 +46,8 @@ async fn local_addresses_are_allowed_and_the_folder_stays_clean() {
     let mut app = Setup::development().argument("--domain").argument("127.0.0.1").start().await;
     assert!(app.public.ip().is_loopback() && app.admin.ip().is_loopback());
     assert_eq!(app.image(&origin.url("/a.png"), "w=64").await.status, 200);
-    assert_eq!(app.admin("/stats", &[]).await.status, 200, "there is a store all the same");
+    app.until("there is a store all the same", || app.log().contains("the metadata store is there")).await;
+    assert_eq!(app.admin("/stats", &[]).await.status, 200);
     app.terminate();
     assert_eq!(app.exit_code().await, Some(0));
     let left: Vec<_> =

@@ -135,6 +135,21 @@ fn manifests_that_cannot_be_read_are_failures() {
 }
 
 #[test]
+fn an_import_says_where_the_app_is() {
+    let dir = TempDir::new();
+    dir.write("m.json", r#"{"version":1,"images":{"deviceSizes":[640]}}"#);
+    let (code, shown, said) = run(dir.path(), &[], &["import-next", "m.json"]);
+    assert!(code == Some(0) && shown.contains("# base_url = "), "{shown}\n{said}");
+    let (code, shown, said) = run(dir.path(), &[], &["import-next", "m.json", "--base-url", "http://web:3000"]);
+    assert!(code == Some(0) && shown.contains("\nbase_url = \"http://web:3000\""), "{shown}\n{said}");
+    dir.write("pixgate.toml", shown);
+    let (code, shown, said) = run(dir.path(), &[], &["check-config"]);
+    assert!(code == Some(0) && shown.contains("http://web:3000") && !said.contains("base_url"), "{shown}\n{said}");
+    let (code, _, said) = run(dir.path(), &[], &["import-next", "m.json", "--base-url", "web:3000"]);
+    assert!(code == Some(1) && said.contains("--base-url"), "{said}");
+}
+
+#[test]
 fn render_writes_a_picture() {
     let dir = TempDir::new();
     dir.write("in.jpg", jpeg(400, 200));

@@ -16,6 +16,8 @@ use redis::{
 };
 use url::Url;
 
+use super::parameters;
+
 /// What is allowed, for a problem's text.
 const ALLOWED: &str = "must be redis://[user:password@]host[:port][/db], rediss://…, redis+sentinel://host:port,host:port/service[/db] \
                        or redis-cluster://host:port,host:port (with rediss for TLS)";
@@ -65,9 +67,12 @@ impl Address {
     }
 
     fn read(text: &str) -> Result<Self, String> {
-        let (scheme, rest) = text.split_once("://").ok_or("")?;
+        let (named, rest) = text.split_once("://").ok_or("")?;
+        // The same protocol by another name.
+        let scheme = named.strip_prefix("valkey").map_or_else(|| named.to_owned(), |rest| format!("redis{rest}"));
+        let rest = parameters::without(rest)?;
         if rest.contains(['?', '#']) {
-            return Err("query and fragment have no meaning here".into());
+            return Err("a password's signs are written as percent escapes, and a fragment has no meaning here".into());
         }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (user, hosts) =
@@ -111,7 +116,7 @@ impl Address {
             };
             nodes = nodes.into_iter().map(with_db).collect();
         }
-        let shown = if user.is_empty() { text.to_owned() } else { format!("{scheme}://***@{}", &rest[user.len()..]) };
+        let shown = if user.is_empty() { text.to_owned() } else { format!("{named}://***@{}", &rest[user.len()..]) };
         Ok(Self { topology, nodes, db, shown })
     }
 
@@ -276,6 +281,9 @@ mod tests {
         assert_eq!(hosts("redis+sentinel://a:1,b/main"), ["a:1", "b:26379"]);
         assert_eq!(hosts("rediss+sentinel://:secret@a:1,b:2/main/4"), ["a:1", "b:2"]);
         assert_eq!(hosts("redis-cluster://a:1,b:2,c"), ["a:1", "b:2", "c:6379"]);
+        assert_eq!(hosts("rediss://:p@a:1/2?ssl_cert_reqs=required&protocol=3"), ["a:1"]);
+        assert_eq!(hosts("valkey://a"), ["a:6379"]);
+        assert!(matches!(Address::parse("valkeys://a").expect("TLS").nodes[0].addr(), ConnectionAddr::TcpTls { .. }));
 
         let node = Address::parse("rediss://user:p%40ss@h/3").expect("good");
         let settings = node.nodes[0].redis_settings();
@@ -297,7 +305,10 @@ mod tests {
             "redis://a,b",
             "redis://a:hunter2",
             "redis://a/hunter2",
-            "redis://a?protocol=resp3",
+            "redis://a?db=2",
+            "redis://a?ssl_cert_reqs=none&insecure=1",
+            "redis://u:p?q@a",
+            "valkeyss://a",
             "rediss://a#insecure",
             "redis+sentinel://a:1",
             "redis+sentinel://a:1/main/x",

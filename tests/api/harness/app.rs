@@ -121,7 +121,8 @@ impl Setup {
     fn command(&self, dir: &TempDir) -> Command {
         let file = dir.write("pixgate.toml", self.toml());
         let mut command = Command::new(BINARY);
-        command.env_clear().envs(self.environment.iter().cloned()).current_dir(dir.path());
+        // Nothing is left behind by a process that is killed.
+        command.env_clear().env("TMPDIR", dir.path()).envs(self.environment.iter().cloned()).current_dir(dir.path());
         command.arg(self.command).arg("--config").arg(file).args(&self.arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
