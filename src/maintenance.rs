@@ -16,14 +16,13 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, interval, sleep};
-use url::Url;
 
 use crate::cache::ledger::{Ledger, Purge, Scope};
 use crate::cache::redis::{Appended, Notice, Rule, Tier};
 use crate::source::webhook::Webhook;
 use crate::source::{LivePolicy, Refusal, SourcePolicy};
 use crate::store::{self, Recorder};
-use crate::telemetry::{KindLabels, Label, Metrics, Secret};
+use crate::telemetry::{KindLabels, Label, Metrics, Secret, SecretUrl};
 
 /// How long a purge waits for the replicas to have done it.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(2);
@@ -40,7 +39,7 @@ const MAX_UNSENT: usize = 1_000;
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// Told of every purge.
-    pub webhook: Option<Url>,
+    pub webhook: Option<SecretUrl>,
     /// Its bearer token.
     pub webhook_token: Option<Secret>,
 }

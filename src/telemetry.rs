@@ -4,6 +4,7 @@
 //! from closed enums and constants, never from a host, a URL or a client's text, so their number is bounded.
 
 mod log;
+mod loggable;
 mod secret;
 
 use std::fmt;
@@ -18,7 +19,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use self::log::{LogFormat, Settings, init, set_level};
-pub use self::secret::Secret;
+pub use self::loggable::{Loggable, masked};
+pub use self::secret::{Secret, SecretUrl};
 
 /// A label value that can only be a constant of this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::format::ImageFormat;
 use crate::imaging::{self, Probe};
 use crate::source::{Fetched, Fetcher, SourcePolicy};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Loggable, Metrics};
 use crate::variant::{Fit, FormatWish, Quality, Rgb, Wish};
 
 /// What `/image` draws when no quality is asked for.
@@ -165,11 +165,12 @@ impl Placeholder {
 
 /// A picture's bytes, and what its header says.
 fn open(source: &str, config: &Config) -> anyhow::Result<(Bytes, Probe)> {
+    let shown = Loggable::text(source);
     let bytes = match Url::parse(source) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => fetch(&url, config)?,
-        _ => std::fs::read(source).with_context(|| format!("cannot read {source}"))?.into(),
+        _ => std::fs::read(source).with_context(|| format!("cannot read {shown}"))?.into(),
     };
-    let probe = imaging::probe(&bytes, &config.imaging.limits).with_context(|| format!("cannot use {source}"))?;
+    let probe = imaging::probe(&bytes, &config.imaging.limits).with_context(|| format!("cannot use {shown}"))?;
     Ok((bytes, probe))
 }
 
@@ -178,11 +179,12 @@ fn fetch(url: &Url, config: &Config) -> anyhow::Result<Bytes> {
     let mut settings = config.sources.clone();
     settings.domains.push(url.host_str().context("the URL has no host")?.to_owned());
     let policy = Arc::new(SourcePolicy::new(&settings));
-    let source = policy.admit(url.as_str()).with_context(|| format!("{url} is refused"))?;
+    let shown = Loggable::of(url);
+    let source = policy.admit(url.as_str()).with_context(|| format!("{shown} is refused"))?;
     let fetcher = Fetcher::new(policy, &settings, Arc::new(Metrics::new()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(fetcher.fetch(&source, None)).with_context(|| format!("cannot fetch {url}"))? {
+    match runtime.block_on(fetcher.fetch(&source, None)).with_context(|| format!("cannot fetch {shown}"))? {
         Fetched::Modified(download) => Ok(download.bytes),
-        Fetched::NotModified(_) => bail!("{url} answers that nothing was modified, though nothing was known"),
+        Fetched::NotModified(_) => bail!("{shown} answers that nothing was modified, though nothing was known"),
     }
 }

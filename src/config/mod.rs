@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::telemetry::Secret;
+use crate::telemetry::{Secret, masked};
 use crate::{cache, http, imaging, maintenance, source, store, telemetry};
 use keys::{Draft, KEYS};
 pub use mode::Mode;
@@ -113,23 +113,10 @@ pub struct Problem {
 
 impl Problem {
     fn new(key: &str, value: Option<String>, message: impl Into<String>, origin: &Origin) -> Self {
-        let (value, message) = (value.map(|value| without_userinfo(&value)), without_userinfo(&message.into()));
-        Self { key: key.into(), value, message, origin: origin.to_string() }
+        // People put passwords into URLs, and URLs where they do not belong.
+        let value = value.map(|value| masked(&value));
+        Self { key: masked(key), value, message: message.into(), origin: origin.to_string() }
     }
-}
-
-/// Hides what stands between `://` and `@` in any URL: people put passwords there, and a problem repeats what was typed.
-fn without_userinfo(text: &str) -> String {
-    let mut parts = text.split("://");
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let authority = part.find(['/', '"', ' ']).unwrap_or(part.len());
-        let host = part[..authority].rfind('@').map_or(part, |at| &part[at..]);
-        out.push_str("://");
-        out.push_str(if host.len() < part.len() { "***" } else { "" });
-        out.push_str(host);
-    }
-    out
 }
 
 impl fmt::Display for Problem {

@@ -12,6 +12,7 @@ use url::Host;
 use super::keys::Draft;
 use crate::source::guard::AddressGuard;
 use crate::source::{Glob, LocalPattern, RemotePattern};
+use crate::telemetry::masked;
 
 pub(super) fn remote_pattern(value: &Value) -> Result<RemotePattern, String> {
     let table =
@@ -65,7 +66,7 @@ impl<'a> Fields<'a> {
     }
 
     fn wrong(&self, message: &str) -> String {
-        format!("in the pattern {}: {message}", Value::Table(self.0.clone()))
+        format!("in the pattern {}: {message}", masked(&Value::Table(self.0.clone()).to_string()))
     }
 
     fn text(&self, name: &str) -> Result<Option<&'a str>, String> {

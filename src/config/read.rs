@@ -16,7 +16,7 @@ use url::{Host, Url};
 
 use crate::format::ImageFormat;
 use crate::http::TagField;
-use crate::telemetry::Secret;
+use crate::telemetry::{Secret, SecretUrl, masked};
 
 /// The fewest characters of a token or a key: 16 of base64 hold 96 bits.
 const SECRET_CHARS: usize = 16;
@@ -135,18 +135,19 @@ pub(super) fn origin(value: &Value) -> Result<Option<Url>, String> {
 }
 
 /// An http(s) URL without user; the empty text means: not set.
-pub(super) fn webhook(value: &Value) -> Result<Option<Url>, String> {
+pub(super) fn webhook(value: &Value) -> Result<Option<SecretUrl>, String> {
     let Some(text) = optional(value)? else { return Ok(None) };
     let url = Url::parse(&text).ok().filter(|url| {
         matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none()
     });
+    let url = url.map(SecretUrl::new);
     url.map(Some).ok_or_else(|| "must be an http or https URL without user; its token has a key of its own".to_owned())
 }
 
 pub(super) fn tag_field(text: &str) -> Result<TagField, String> {
     let named = TagField::ALL.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
     let names = TagField::ALL.map(|(name, _)| name).join(" or ");
-    named.map(|(_, field)| field).ok_or_else(|| format!("{text:?} is no such field; it must be {names}"))
+    named.map(|(_, field)| field).ok_or_else(|| format!("{:?} is no such field; it must be {names}", masked(text)))
 }
 
 pub(super) fn log_filter(value: &Value) -> Result<String, String> {
@@ -248,13 +249,14 @@ pub(super) fn host(text: &str) -> Result<String, String> {
             Err(_) => "",
         }
     };
-    Err(format!("must be bare hosts such as \"images.example.com\", but {text:?} is not{hint}"))
+    Err(format!("must be bare hosts such as \"images.example.com\", but {:?} is not{hint}", masked(text)))
 }
 
 /// A network, or one address.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    network.map_err(|_| format!("must be networks such as \"10.0.0.0/8\" or \"fd00::/8\", but {text:?} is not"))
+    network
+        .map_err(|_| format!("must be networks such as \"10.0.0.0/8\" or \"fd00::/8\", but {:?} is not", masked(text)))
 }
 
 /// Types as TOML values, for `check-config`; what it prints can be read again.

@@ -178,11 +178,11 @@ fn all_problems_are_reported_at_once_with_their_origins() {
     let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
     let expected: &[(&str, &str)] = &[
         ("PIXGATE_IMAGES_SANP", "did you mean PIXGATE_IMAGES_SNAP?"),
-        ("redis.url = \"redis://***@x:y\"", "redis-cluster://host:port"),
+        ("redis.url = ***", "redis-cluster://host:port"),
         ("metadata.max_connections", "from 1 to 1000 (environment PIXGATE_METADATA_MAX_CONNECTIONS)"),
         ("limits.queue", "whole number (environment PIXGATE_LIMITS_QUEUE)"),
         ("images.qualitys", "did you mean images.qualities?"),
-        ("metadata.url = \"mysql://***@db/p\"", "sqlite:FILE"),
+        ("metadata.url = ***", "sqlite:FILE"),
         ("avif.progression", "is not a known key"),
         ("imagse", "is not a known key"),
         ("images.qualities", "[0, 75]"),
@@ -288,7 +288,7 @@ fn problems_do_not_repeat_secrets() {
     ])));
     assert_eq!(told.0.len(), 4);
     assert!(!told.to_string().contains("hunter2"), "{told}");
-    assert!(told.to_string().contains("https://***@web.example"), "{told}");
+    assert!(told.to_string().contains("***@web.example"), "{told}");
 }
 
 #[test]

@@ -19,6 +19,7 @@ use super::query::{Fault, Invalid, Refused};
 use super::reply::{Failure, Reply};
 use crate::optimizer;
 use crate::source::{Refusal, SourceUrl};
+use crate::telemetry::Loggable;
 
 /// How an endpoint words its errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,7 +41,7 @@ pub(super) struct Problem {
     /// What the log is told; absent where the request alone is to blame and its answer says it all.
     reason: Option<Box<str>>,
     /// The source, without what may be secret in it.
-    source: Option<Box<str>>,
+    source: Option<Loggable>,
 }
 
 const NOT_ALLOWED: &str = "the source is not allowed";
@@ -125,7 +126,7 @@ impl Problem {
         };
         Self {
             reason: Some(refusal.to_string().into()),
-            source: Some(loggable(url)),
+            source: Some(Loggable::text(url)),
             ..Self::new(status, code, detail)
         }
     }
@@ -153,7 +154,7 @@ impl Problem {
         };
         Self {
             reason: Some(error.to_string().into()),
-            source: Some(loggable(source.as_str())),
+            source: Some(source.loggable()),
             retry_after,
             ..Self::new(status, row.code, detail)
         }
@@ -162,7 +163,7 @@ impl Problem {
     /// The problem as one of several answers: with the source it is about, and told to the log here.
     pub(super) fn of(self, src: &str) -> serde_json::Value {
         if let Some(reason) = self.reason.as_deref() {
-            let source = self.source.as_deref().unwrap_or_default();
+            let source = self.source.as_ref().map_or("", Loggable::as_str);
             tracing::warn!(code = self.code, reason, source, "one of several failed");
         }
         // Serialising texts and numbers does not fail.
@@ -220,17 +221,6 @@ struct Body<'a> {
     status: u16,
     detail: &'a str,
     code: &'static str,
-}
-
-/// A URL as the log may have it: without query and fragment, where tokens are, without credentials, and not too long.
-fn loggable(url: &str) -> Box<str> {
-    let plain = url.split(['?', '#']).next().unwrap_or_default();
-    let shown = plain.rsplit_once('@').map_or(plain, |(_, after)| after);
-    let mut text: String = shown.chars().take(200).collect();
-    if shown.len() < plain.len() {
-        text.insert_str(0, "***@");
-    }
-    text.into()
 }
 
 #[cfg(test)]

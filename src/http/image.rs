@@ -216,7 +216,7 @@ fn policy(settings: &Settings, order: &Order, outcome: &Outcome) -> CachePolicy 
 fn is_build_media(next_path: &str, source: &SourceUrl) -> bool {
     let base_path = next_path.strip_suffix("/_next/image").unwrap_or_default();
     source.is_local()
-        && source.url().path().strip_prefix(base_path).is_some_and(|path| {
+        && source.path().strip_prefix(base_path).is_some_and(|path| {
             path.starts_with("/_next/static/media/") || path.starts_with("/_next/static/immutable/media/")
         })
 }

@@ -55,7 +55,7 @@ impl Default for Memo {
     fn default() -> Self {
         let weigher = |request: &Kept, prepared: &Arc<Prepared>| {
             let asked = request.target.len() + request.accept.as_ref().map_or(0, |accept| accept.len());
-            let payload = asked + prepared.order.source.as_str().len() + prepared.fields.disposition.len();
+            let payload = asked + prepared.order.source.expose().len() + prepared.fields.disposition.len();
             u32::try_from(payload + OVERHEAD).unwrap_or(u32::MAX)
         };
         Self(Cache::builder().max_capacity(BUDGET).weigher(weigher).build_with_hasher(RandomState::default()))

@@ -70,7 +70,7 @@ async fn serve(request: &HttpRequest, state: &State) -> Result<HttpResponse, Pro
     let known = state.optimizer.placeholder(&source).await;
     let known = known.map_err(|error| Problem::failed(&error, &source, dialect))?;
     // A path stays a path, so that the page's own loader can resolve it again.
-    let src = if source.is_local() { url } else { source.as_str() };
+    let src = if source.is_local() { url } else { source.expose() };
     let mut response = respond(request, &live.settings, &known, form.unwrap_or(Form::Json), src);
     for (name, tags) in headers::tags(&live.settings.tag_fields, &source) {
         response.headers_mut().insert(name, tags);

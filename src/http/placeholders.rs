@@ -55,7 +55,7 @@ async fn one(url: &str, state: &State) -> Value {
         let source = state.policy.admit(url).map_err(|refusal| Problem::refused(&refusal, url, dialect))?;
         let known = state.optimizer.placeholder(&source).await;
         let known = known.map_err(|error| Problem::failed(&error, &source, dialect))?;
-        let src = if source.is_local() { url } else { source.as_str() };
+        let src = if source.is_local() { url } else { source.expose() };
         let document = known.placeholder.document(src, &known.record.shape(), known.record.bytes);
         Ok::<_, Problem>(serde_json::to_value(document).unwrap_or_default())
     };

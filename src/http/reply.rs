@@ -18,7 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use super::headers::CachePolicy;
 use super::{IMAGE, NEXT, State};
 use crate::cache::CacheStatus;
-use crate::telemetry::{Label, Metrics, RequestLabels, RouteLabels};
+use crate::telemetry::{Label, Loggable, Metrics, RequestLabels, RouteLabels};
 
 /// Left in a response's extensions by its handler.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(super) struct Failure {
     /// Absent where the answer says it all.
     pub(super) reason: Option<Box<str>>,
     /// Without what may be secret in it.
-    pub(super) source: Option<Box<str>>,
+    pub(super) source: Option<Loggable>,
 }
 
 impl Reply {
@@ -104,7 +104,7 @@ pub(super) fn conclude(
     }
     tracing::debug!(route, status, cache, ?elapsed, %method, "request");
     if let Some(Failure { code, reason: Some(reason), source }) = &reply.failure {
-        let source = source.as_deref().unwrap_or_default();
+        let source = source.as_ref().map_or("", Loggable::as_str);
         tracing::warn!(route, status, code, reason = &**reason, source, "request failed");
     }
 }

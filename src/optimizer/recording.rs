@@ -72,7 +72,7 @@ impl Optimizer {
     /// Describes a source.
     pub(super) fn note_source(&self, source: &SourceUrl, record: &Arc<SourceRecord>) {
         if let Some(recorder) = &self.recorder {
-            recorder.source(source.key(), source.as_str(), Arc::clone(record), SystemTime::now());
+            recorder.source(source.key(), source.expose(), Arc::clone(record), SystemTime::now());
         }
     }
 

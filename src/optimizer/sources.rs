@@ -51,7 +51,7 @@ pub(super) struct Failure {
 
 /// A source as the ledger knows it.
 pub(super) fn named(source: &SourceUrl) -> Named<'_> {
-    Named { key: source.key_ref(), url: source.as_str(), host: source.host() }
+    Named { key: source.key_ref(), url: source.expose(), host: source.host() }
 }
 
 impl Optimizer {

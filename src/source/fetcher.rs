@@ -169,7 +169,7 @@ impl Fetcher {
             ask(IF_NONE_MATCH, &validators.etag);
             ask(IF_MODIFIED_SINCE, &validators.last_modified);
         }
-        let head = client.get(url.url().clone()).headers(headers).send();
+        let head = client.get(url.expose_url().clone()).headers(headers).send();
         match timeout(self.first_byte_timeout, head).await {
             Ok(response) => response.map_err(|error| Error::of_request(&error)),
             Err(_) => Err(Error::Timeout(Phase::FirstByte)),

@@ -27,6 +27,7 @@ pub use self::live::LivePolicy;
 pub use self::pattern::Glob;
 pub use self::policy::{Refusal, SourcePolicy};
 use crate::record::SourceKey;
+use crate::telemetry::Loggable;
 
 /// The `[sources]` section.
 #[derive(Clone, Debug)]
@@ -127,14 +128,25 @@ impl SourceUrl {
         Self(Arc::new(Admitted { url, key, local }))
     }
 
-    /// The normalised URL.
-    pub fn as_str(&self) -> &str {
+    /// The normalised URL with its query, where signatures are: for fetching, hashing, the metadata store and its client,
+    /// never for the log.
+    pub fn expose(&self) -> &str {
         self.0.url.as_str()
     }
 
-    /// The normalised URL, parsed.
-    pub fn url(&self) -> &Url {
+    /// The same, parsed.
+    pub fn expose_url(&self) -> &Url {
         &self.0.url
+    }
+
+    /// What of it may be printed; its `Display` and `Debug` too.
+    pub fn loggable(&self) -> Loggable {
+        Loggable::of(&self.0.url)
+    }
+
+    /// The path, percent-encoded as in the URL.
+    pub fn path(&self) -> &str {
+        self.0.url.path()
     }
 
     /// The key under which everything about this source is kept.
@@ -165,12 +177,12 @@ impl SourceUrl {
 
 impl fmt::Display for SourceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        self.loggable().fmt(f)
     }
 }
 
 impl fmt::Debug for SourceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.as_str(), if self.is_local() { " (local)" } else { "" })
+        write!(f, "{}{}", self.loggable(), if self.is_local() { " (local)" } else { "" })
     }
 }

@@ -153,7 +153,7 @@ impl SourcePolicy {
     pub(crate) fn admit_redirect(&self, from: &SourceUrl, location: &str) -> Result<SourceUrl, Refusal> {
         check_length(location)?;
         check_characters(location)?;
-        let url = from.url().join(location).map_err(|_| Refusal::Invalid("a redirect to no URL"))?;
+        let url = from.expose_url().join(location).map_err(|_| Refusal::Invalid("a redirect to no URL"))?;
         match &self.base {
             Some(base) if from.is_local() && url.origin() == base.origin() => self.admit_local(url),
             _ => self.admit_absolute(url),

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, redirect};
-use url::Url;
 
 use super::Error;
-use crate::telemetry::{Label, Metrics, OutcomeLabels, Secret};
+use crate::telemetry::{Label, Metrics, OutcomeLabels, Secret, SecretUrl};
 
 /// One attempt, answer included.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,7 +21,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(3
 /// A URL that is told of purges.
 pub struct Webhook {
     client: Client,
-    url: Url,
+    url: SecretUrl,
     authorization: Option<HeaderValue>,
     metrics: Arc<Metrics>,
 }
@@ -32,7 +31,7 @@ impl Webhook {
     ///
     /// # Errors
     /// [`Error::Client`] when there is no HTTP client to be had or the token is no header value.
-    pub fn new(url: Url, token: Option<&Secret>, user_agent: &str, metrics: Arc<Metrics>) -> Result<Self, Error> {
+    pub fn new(url: SecretUrl, token: Option<&Secret>, user_agent: &str, metrics: Arc<Metrics>) -> Result<Self, Error> {
         // Fails when a provider is installed already, which is then the one to use.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
@@ -57,9 +56,7 @@ impl Webhook {
             self.metrics.webhooks.get_or_create(&OutcomeLabels { outcome: Label(counted) }).inc();
             let Err(reason) = outcome else { return };
             let Some(pause) = pauses.next() else {
-                // The URL's query may hold a token; its host says enough.
-                let host = self.url.host_str().unwrap_or_default();
-                tracing::warn!(host, reason, "the purge webhook could not be told");
+                tracing::warn!(webhook = %self.url, reason, "the purge webhook could not be told");
                 return;
             };
             tokio::time::sleep(pause).await;
@@ -67,7 +64,8 @@ impl Webhook {
     }
 
     async fn attempt(&self, document: String) -> Result<(), String> {
-        let mut request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(document);
+        let mut request =
+            self.client.post(self.url.expose().clone()).header(CONTENT_TYPE, "application/json").body(document);
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
         }

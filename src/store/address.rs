@@ -8,8 +8,13 @@ use std::path::PathBuf;
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
+use crate::telemetry::Loggable;
+
 /// What is allowed, for a problem's text.
 const ALLOWED: &str = "must be sqlite:FILE, postgres://[user:password@]host[:port]/database, or empty for none";
+
+/// The usual reason why a URL with a password cannot be read.
+const ESCAPES: &str = "in a user or password, / must be written %2F, ? %3F, # %23, @ %40 and % %25";
 
 /// Parameters of a PostgreSQL URL that are honoured, by the client or by us.
 const HONOURED: [&str; 8] =
@@ -101,6 +106,12 @@ impl Address {
             }
             return Ok(Self::file(path));
         }
+        let (_, beyond) = text.split_once("://").unwrap_or_default();
+        let beyond = beyond.find(['/', '?', '#']).map_or("", |at| &beyond[at..]);
+        // Read on, what is left of a password would be taken for a database, and shown.
+        if beyond.contains('@') {
+            return Err(format!("{ALLOWED}: {ESCAPES}"));
+        }
         let mut url = Url::parse(text).map_err(|_| ALLOWED)?;
         let database = url.path().trim_start_matches('/');
         // Sockets are named by a parameter.
@@ -120,20 +131,19 @@ impl Address {
             }
         }
         url.set_query(None);
+        let mode = kept.iter().find(|(name, _)| name == "sslmode").map(|(_, mode)| mode.clone());
         if !kept.is_empty() {
             url.query_pairs_mut().extend_pairs(kept);
         }
         // What the client says may hold the password.
         let options =
             url.as_str().parse::<PgConnectOptions>().map_err(|_| format!("{ALLOWED}: a part of it cannot be read"))?;
-        let shown = match text.split_once("://") {
-            Some((scheme, rest)) if !url.username().is_empty() || url.password().is_some() => {
-                let authority = rest.find(['/', '?']).unwrap_or(rest.len());
-                let host = rest[..authority].rfind('@').map_or(rest, |at| &rest[at..]);
-                format!("{scheme}://***{host}")
-            }
-            _ => text.to_owned(),
-        };
+        url.set_query(None);
+        let mut shown = Loggable::of(&url).to_string();
+        if let Some(mode) = mode {
+            shown.push_str("?sslmode=");
+            shown.push_str(&mode);
+        }
         Ok(Self { place: Place::Postgres(Box::new(options)), schema, ignored, shown })
     }
 
@@ -202,6 +212,12 @@ mod tests {
             "postgres://u:hunter2@db/p?option=1",
             "postgres://u:hunter2@db/p?sslmode=hunter2",
             "mysql://u:hunter2@db/p",
+            "postgres://u:12/hunter2@db/p",
+            "postgres://u:12?hunter2@db/p",
+            "postgres://u:12/p?hunter2@db/p",
+            "postgres://u:12#hunter2@db/p",
+            "postgres://u:hunter2/x@db/p",
+            "postgres://u:p%zz/hunter2@db/p",
         ] {
             let problem = Address::parse(text).expect_err(text);
             assert!(problem.contains("sqlite:FILE") && !problem.contains("hunter2"), "{text}: {problem}");

@@ -70,6 +70,10 @@ impl Address {
         let (named, rest) = text.split_once("://").ok_or("")?;
         // The same protocol by another name.
         let scheme = named.strip_prefix("valkey").map_or_else(|| named.to_owned(), |rest| format!("redis{rest}"));
+        // Read on, what is left of a password would be taken for a service or a parameter, and shown.
+        if rest.find(['/', '?', '#']).is_some_and(|at| rest[at..].contains('@')) {
+            return Err("in a user or password, / must be written %2F, ? %3F, # %23, @ %40 and % %25".into());
+        }
         let rest = parameters::without(rest)?;
         if rest.contains(['?', '#']) {
             return Err("a password's signs are written as percent escapes, and a fragment has no meaning here".into());
@@ -116,7 +120,8 @@ impl Address {
             };
             nodes = nodes.into_iter().map(with_db).collect();
         }
-        let shown = if user.is_empty() { text.to_owned() } else { format!("{named}://***@{}", &rest[user.len()..]) };
+        let mask = if user.is_empty() { "" } else { "***@" };
+        let shown = format!("{named}://{mask}{}", &rest[user.len()..]);
         Ok(Self { topology, nodes, db, shown })
     }
 
@@ -199,7 +204,8 @@ impl Address {
 /// One `host[:port]` of the list.
 fn node(tls: bool, user: &str, host: &str, sentinel: bool) -> Result<ConnectionInfo, String> {
     let scheme = if tls { "rediss" } else { "redis" };
-    let wrong = || format!("{host:?} is no host");
+    // Not repeated: where a password is not escaped, this is a part of it.
+    let wrong = || "a host or port cannot be read".to_owned();
     let url = Url::parse(&format!("{scheme}://{user}{host}")).map_err(|_| wrong())?;
     let plain = url.path().is_empty() && url.host_str().is_some_and(|host| !host.is_empty());
     let no_port = url.port().is_none();
@@ -316,9 +322,18 @@ mod tests {
             "redis-cluster://a:1,,b:2",
             "redis-cluster+sentinel://a",
             "redis://0.0.0.0",
+            "redis://:hunter2/x@h:6379",
+            "redis://:12/hunter2@h:6379",
+            "redis://:12?hunter2@h",
+            "redis://:12#hunter2@h",
+            "redis+sentinel://:12/hunter2@h/main",
+            "redis+sentinel://:12/hunter2@h/1",
         ] {
             let problem = Address::parse(text).expect_err(text);
-            assert!(problem.contains("redis+sentinel://host:port"), "{text}: {problem}");
+            assert!(
+                problem.contains("redis+sentinel://host:port") && !problem.contains("hunter2"),
+                "{text}: {problem}"
+            );
         }
         let problem = Address::parse("redis://user:hunter2@a:b").expect_err("no port");
         assert!(!problem.contains("hunter2"), "{problem}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::keys::{Key, Kind};
 use super::super::read::{self, Shown};
-use super::{DEADLINE, LIFETIME, key};
+use super::{DEADLINE, LIFETIME, key, secret};
 use crate::store::Address;
 
 /// Connections of one process; more than a server has by default would be a mistake of digits.
@@ -15,7 +15,7 @@ const CONNECTIONS: u32 = 1_000;
 const FLUSH: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(600)];
 
 pub(super) const KEYS: &[Key] = &[
-    key(
+    secret(
         "metadata.url",
         Kind::Text,
         |d, v| {

@@ -1,6 +1,6 @@
 //! The keys of `[purge]`: by what names pictures can be purged elsewhere, and who is told.
 //!
-//! The law: the token of the webhook is shown nowhere.
+//! The law: the token of the webhook is shown nowhere, and of its URL only the origin.
 
 use toml::Value;
 
@@ -15,11 +15,11 @@ pub(super) const KEYS: &[Key] = &[
         |d, v| read::list(v, read::tag_field).map(|l| d.config.http.tag_fields = l),
         |d| Shown::list(&d.config.http.tag_fields, |field| Value::from(field.as_str())),
     ),
-    key(
+    secret(
         "purge.webhook",
         Kind::Text,
         |d, v| read::webhook(v).map(|url| d.config.purge.webhook = url),
-        |d| Shown::text(d.config.purge.webhook.as_ref().map_or("", url::Url::as_str)),
+        |d| Shown::text(d.config.purge.webhook.as_ref().map_or_else(String::new, ToString::to_string)),
     ),
     secret(
         "purge.webhook_token",

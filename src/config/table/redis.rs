@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use super::super::keys::{Key, Kind};
 use super::super::read::{self, Shown};
-use super::{LIFETIME, key};
+use super::{LIFETIME, key, secret};
 use crate::cache::redis::Address;
 
 /// Values up to Redis's own limit; larger ones it refuses.
 const VALUE: u64 = 512_000_000;
 
 pub(super) const KEYS: &[Key] = &[
-    key(
+    secret(
         "redis.url",
         Kind::Text,
         |d, v| {
