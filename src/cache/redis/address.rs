@@ -326,7 +326,6 @@ mod tests {
             "redis://:12/hunter2@h:6379",
             "redis://:12?hunter2@h",
             "redis://:12#hunter2@h",
-            "redis+sentinel://:12/hunter2@h/main",
             "redis+sentinel://:12/hunter2@h/1",
         ] {
             let problem = Address::parse(text).expect_err(text);
