@@ -103,7 +103,7 @@ pub(crate) fn decode(bytes: &[u8], probe: &Probe, settings: &Settings, deadline:
         ImageFormat::Bmp => bmp::decode(bytes, limits)?,
         ImageFormat::Tiff => tiff::decode(bytes, limits)?,
         ImageFormat::Ico => ico::decode(bytes, limits)?,
-        ImageFormat::Gif => return first_frame(bytes, probe, limits, deadline),
+        ImageFormat::Gif => return first_frame(bytes, probe, deadline),
         ImageFormat::Svg => return decode_svg(bytes, probe.width, probe.height, limits),
     };
     let stored = stored_size(probe);
@@ -142,9 +142,9 @@ pub(crate) fn frames(
         check(deadline)
     };
     match probe.format {
-        ImageFormat::Gif => gif::frames(bytes, &header, limits, deadline, &mut upright)?,
-        ImageFormat::Png => png::frames(bytes, &header, limits, deadline, &mut upright)?,
-        ImageFormat::Webp => webp::frames(bytes, &header, limits, deadline, &mut upright)?,
+        ImageFormat::Gif => gif::frames(bytes, &header, deadline, &mut upright)?,
+        ImageFormat::Png => png::frames(bytes, &header, limits, Some(deadline), &mut upright)?,
+        ImageFormat::Webp => webp::frames(bytes, limits, deadline, &mut upright)?,
         format => return Err(Error::Unsupported { format, detail: "several frames".to_owned() }),
     }
     Ok(header.plays)
@@ -156,10 +156,10 @@ pub(crate) fn plays(bytes: &[u8], probe: &Probe, limits: &Limits) -> Result<u32,
 }
 
 /// GIF has no other way to a picture than drawing its first frame.
-fn first_frame(bytes: &[u8], probe: &Probe, limits: &Limits, deadline: Instant) -> Result<Picture, Error> {
+fn first_frame(bytes: &[u8], probe: &Probe, deadline: Instant) -> Result<Picture, Error> {
     let header = Header { frames: 1, ..Header::still(probe.width, probe.height, probe.has_alpha) };
     let mut first = None;
-    gif::frames(bytes, &header, limits, deadline, &mut |picture, _| {
+    gif::frames(bytes, &header, deadline, &mut |picture, _| {
         first = Some(picture);
         Ok(())
     })?;

@@ -1,13 +1,13 @@
-//! GIF: the block walk that probing and stripping share, and decoding by the gif crate.
+//! GIF: the block walk that probing, decoding and stripping share; codes are undone by weezl.
 //!
-//! The law: frames are counted and measured by walking blocks, never by unpacking them, and every frame that leaves is
-//! the whole canvas. Colours are sRGB; ICC in GIF is not read, as in browsers.
+//! Invariant: frames are counted and measured by walking blocks, never by unpacking them, and every frame that leaves is
+//! the whole canvas. The gif crate refuses much that every browser shows (short data, frames of no size, bytes that
+//! begin no block), so that only its decompressor is used. Colours are sRGB; ICC in GIF is not read, as in browsers.
 
-use std::io::Cursor;
-use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use ::gif::{ColorOutput, DecodeOptions, DisposalMethod, MemoryLimit};
+use weezl::decode::Decoder;
+use weezl::{BitOrder, LzwStatus};
 
 use super::Picture;
 use super::canvas::{Canvas, Dispose, Patch, shown_for};
@@ -29,28 +29,32 @@ pub(crate) enum Block<'a> {
     Frame(&'a [u8]),
 }
 
-/// Calls `each` for every block; the trailer ends the walk, and a file may lack it, but may not end within a block.
+/// Calls `each` for every block up to the trailer, or up to where blocks end otherwise: a file may lack its trailer, end
+/// within a block, or go on with bytes that begin none, which is where browsers stop too.
 pub(crate) fn walk<'a>(bytes: &'a [u8], mut each: impl FnMut(Block<'a>) -> Result<(), Error>) -> Result<(), Error> {
-    let truncated = || malformed("a block is truncated");
-    let palette = |packed: u8| if packed & 0x80 == 0 { 0 } else { 3 << ((packed & 7) + 1) };
-    let mut at = 13 + palette(*bytes.get(10).ok_or_else(truncated)?);
+    let truncated = || malformed("the head is truncated");
+    let mut at = 13 + palette_bytes(*bytes.get(10).ok_or_else(truncated)?);
     each(Block::Head(bytes.get(..at).ok_or_else(truncated)?))?;
     loop {
         let start = at;
-        match bytes.get(at) {
-            Some(0x21) => at = skip(bytes, at + 2).ok_or_else(truncated)?,
-            Some(0x2C) => {
-                let packed = *bytes.get(at + 9).ok_or_else(truncated)?;
-                // After the descriptor and the palette one byte of code size, then data.
-                at = skip(bytes, at + 10 + palette(packed) + 1).ok_or_else(truncated)?;
-                each(Block::Frame(&bytes[start..at]))?;
-                continue;
+        let (label, end) = match bytes.get(at..) {
+            Some([0x21, label, ..]) => (Some(*label), skip(bytes, at + 2)),
+            // After the descriptor and the palette one byte of code size, then data.
+            Some([0x2C, descriptor @ ..]) if descriptor.len() >= 9 => {
+                (None, skip(bytes, at + 10 + palette_bytes(descriptor[8]) + 1))
             }
-            Some(0x3B) | None => return Ok(()),
-            Some(_) => return Err(malformed("unknown block")),
-        }
-        each(Block::Extension(bytes[start + 1], &bytes[start..at]))?;
+            _ => return Ok(()),
+        };
+        let Some(end) = end else { return Ok(()) };
+        at = end;
+        let block = &bytes[start..end];
+        each(label.map_or(Block::Frame(block), |label| Block::Extension(label, block)))?;
     }
+}
+
+/// Bytes of a palette by the field that says whether there is one.
+fn palette_bytes(packed: u8) -> usize {
+    if packed & 0x80 == 0 { 0 } else { 3 << ((packed & 7) + 1) }
 }
 
 /// Whether an application extension says how often an animation plays.
@@ -69,14 +73,26 @@ fn skip(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
+/// Where a frame lies: left, top, width, height.
+fn rectangle(frame: &[u8], screen: (u32, u32)) -> [u32; 4] {
+    let [left, top, width, height] = [1, 3, 5, 7].map(|at| pair(frame, at));
+    // A frame of no size is one of the screen's, as browsers have it.
+    if width == 0 || height == 0 { [left, top, screen.0, screen.1] } else { [left, top, width, height] }
+}
+
+fn pair(bytes: &[u8], at: usize) -> u32 {
+    u32::from(bytes[at]) | u32::from(bytes[at + 1]) << 8
+}
+
 /// What the blocks say.
 pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
-    let (mut width, mut height, mut frames, mut plays, mut alpha, mut metadata) = (0, 0, 0, 1, false, 0);
+    let (mut screen, mut frames, mut plays, mut alpha, mut metadata) = ((0, 0), 0, 1, false, 0);
+    // What no frame has covered yet, or what was cleared away, is transparent.
+    let (mut bare, mut control) = (true, Control::default());
     walk(bytes, |block| {
-        let pair = |bytes: &[u8], at: usize| u32::from(bytes[at]) | u32::from(bytes[at + 1]) << 8;
         match block {
-            Block::Head(head) => (width, height) = (pair(head, 6), pair(head, 8)),
-            Block::Extension(0xF9, extension) => alpha |= extension.get(3).is_some_and(|packed| packed & 1 == 1),
+            Block::Head(head) => screen = (pair(head, 6), pair(head, 8)),
+            Block::Extension(0xF9, extension) => control = Control::of(extension),
             Block::Extension(0xFF, extension) if is_loop(extension) => {
                 // Repetitions after the first showing; 0 is for ever.
                 plays = extension.get(16..18).map_or(1, |count| match pair(count, 0) {
@@ -86,63 +102,149 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
             }
             Block::Extension(_, extension) => metadata += extension.len(),
             Block::Frame(frame) => {
-                let [left, top, w, h] = [1, 3, 5, 7].map(|at| pair(frame, at));
-                if width == 0 || height == 0 {
-                    // Some writers leave the screen empty; browsers then take the first frame's.
-                    (width, height) = (left + w, top + h);
+                let [left, top, width, height] = rectangle(frame, screen);
+                if frames == 0 {
+                    // Some writers leave the screen empty or too small: it grows to the first frame.
+                    screen = (screen.0.max(left + width), screen.1.max(top + height));
                 }
-                // What no frame covers at first is transparent.
-                alpha |= frames == 0 && (left > 0 || top > 0 || w < width || h < height);
-                frames += 1;
+                let covers = (left, top) == (0, 0) && width >= screen.0 && height >= screen.1;
+                alpha |= control.transparent.is_some() || bare && !covers;
+                bare = match control.dispose {
+                    Dispose::Keep => bare && !covers,
+                    Dispose::Clear => true,
+                    Dispose::Undo => bare,
+                };
+                (frames, control) = (frames + 1, Control::default());
                 // A frame may be larger than the screen, and is unpacked whole.
-                within("pixels", u64::from(w) * u64::from(h), limits.max_pixels)?;
+                within("pixels", u64::from(width) * u64::from(height), limits.max_pixels)?;
             }
         }
         within("metadata bytes", metadata as u64, limits.max_metadata_bytes as u64)
     })?;
     if frames == 0 {
-        return Err(malformed("no frame"));
+        return Err(malformed("no whole frame"));
     }
     // Canvas, its saved copy, the frame as indices and as RGBA, and the picture handed on.
-    Ok(Header { frames, plays, working: 17, ..Header::still(width, height, alpha) })
+    Ok(Header { frames, plays, working: 17, ..Header::still(screen.0, screen.1, alpha) })
 }
 
-/// Streams the frames.
+/// A graphic control extension, which is about the frame after it.
+#[derive(Clone, Copy)]
+struct Control {
+    transparent: Option<u8>,
+    dispose: Dispose,
+    delay: Duration,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self { transparent: None, dispose: Dispose::Keep, delay: Duration::ZERO }
+    }
+}
+
+impl Control {
+    fn of(extension: &[u8]) -> Self {
+        let &[_, _, _, packed, low, high, transparent, ..] = extension else { return Self::default() };
+        Self {
+            transparent: (packed & 1 == 1).then_some(transparent),
+            dispose: match packed >> 2 & 7 {
+                2 => Dispose::Clear,
+                // 4 is how some writers spell 3.
+                3 | 4 => Dispose::Undo,
+                _ => Dispose::Keep,
+            },
+            delay: Duration::from_millis(u64::from(u16::from_le_bytes([low, high])) * 10),
+        }
+    }
+}
+
+/// Streams the first `header.frames` frames.
 pub(crate) fn frames(
     bytes: &[u8],
     header: &Header,
-    limits: &Limits,
     deadline: Instant,
     each: &mut dyn FnMut(Picture, Duration) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut options = DecodeOptions::new();
-    options.set_color_output(ColorOutput::RGBA);
-    let most = NonZeroU64::new(limits.max_pixels.saturating_mul(4).max(1));
-    options.set_memory_limit(most.map_or(MemoryLimit::Unlimited, MemoryLimit::Bytes));
-    let mut decoder = options.read_info(Cursor::new(bytes)).map_err(malformed)?;
     let mut canvas = Canvas::new(header.width, header.height);
-    for _ in 0..header.frames {
-        check(deadline)?;
-        let Some(frame) = decoder.read_next_frame().map_err(malformed)? else {
-            return Err(malformed("fewer frames than blocks"));
-        };
-        let patch = Patch {
-            left: u32::from(frame.left),
-            top: u32::from(frame.top),
-            width: u32::from(frame.width),
-            height: u32::from(frame.height),
-            rgba: &frame.buffer,
-            over: true,
-            dispose: match frame.dispose {
-                DisposalMethod::Any | DisposalMethod::Keep => Dispose::Keep,
-                DisposalMethod::Background => Dispose::Clear,
-                DisposalMethod::Previous => Dispose::Undo,
-            },
-        };
-        let delay = Duration::from_millis(u64::from(frame.delay) * 10);
-        let pixels = canvas.draw(&patch).to_vec();
-        let picture = Picture { width: header.width, height: header.height, alpha: true, pixels };
-        each(picture.without_opaque_alpha(), shown_for(delay))?;
-    }
-    Ok(())
+    let (mut global, mut screen, mut control, mut left) = (&bytes[..0], (0, 0), Control::default(), header.frames);
+    walk(bytes, |block| {
+        match block {
+            Block::Head(head) => (global, screen) = (&head[13..], (pair(head, 6), pair(head, 8))),
+            Block::Extension(0xF9, extension) => control = Control::of(extension),
+            Block::Frame(frame) if left > 0 => {
+                check(deadline)?;
+                let [x, y, width, height] = rectangle(frame, screen);
+                let rgba = rgba(frame, global, (width, height), control.transparent)?;
+                let patch = Patch { left: x, top: y, width, height, rgba: &rgba, over: true, dispose: control.dispose };
+                let pixels = canvas.draw(&patch).to_vec();
+                let picture = Picture { width: header.width, height: header.height, alpha: true, pixels };
+                each(picture.without_opaque_alpha(), shown_for(control.delay))?;
+                (left, control) = (left - 1, Control::default());
+            }
+            _ => {}
+        }
+        Ok(())
+    })
 }
+
+/// The pixels of a frame. Rows that its data does not reach stay transparent where the data ends as it should: browsers
+/// show such frames. Without any palette nothing of it is seen.
+fn rgba(frame: &[u8], global: &[u8], (width, height): (u32, u32), transparent: Option<u8>) -> Result<Vec<u8>, Error> {
+    let local = palette_bytes(frame[9]);
+    let palette = if local > 0 { &frame[10..10 + local] } else { global };
+    let indices = indices(&frame[10 + local..], width as usize * height as usize)?;
+    let mut pixels = vec![0; width as usize * height as usize * 4];
+    let stride = width as usize * 4;
+    for (source, target) in indices.chunks(width as usize).zip(rows(height as usize, frame[9] & 0x40 != 0)) {
+        let row = &mut pixels[target * stride..][..stride];
+        for (index, pixel) in source.iter().zip(row.as_chunks_mut::<4>().0) {
+            let at = usize::from(*index) * 3;
+            if let Some(&[red, green, blue]) = palette.get(at..at + 3)
+                && transparent != Some(*index)
+            {
+                *pixel = [red, green, blue, 255];
+            }
+        }
+    }
+    Ok(pixels)
+}
+
+/// The rows of a picture in the order in which they are stored.
+fn rows(height: usize, interlaced: bool) -> impl Iterator<Item = usize> {
+    let passes: &[(usize, usize)] = if interlaced { &[(0, 8), (4, 8), (2, 4), (1, 2)] } else { &[(0, 1)] };
+    passes.iter().flat_map(move |&(first, step)| (first..height).step_by(step))
+}
+
+/// The palette indices of a frame, from its code size and its sub-blocks; no more than `count`.
+fn indices(data: &[u8], count: usize) -> Result<Vec<u8>, Error> {
+    let (&size, mut blocks) = data.split_first().ok_or_else(|| malformed("a frame without data"))?;
+    if !(1..=11).contains(&size) {
+        return Err(malformed("an impossible code size"));
+    }
+    let mut decoder = Decoder::new(BitOrder::Lsb, size);
+    let mut out = vec![0; count];
+    let mut filled = 0;
+    while let Some((&length, rest)) = blocks.split_first()
+        && length > 0
+        && filled < count
+        && !decoder.has_ended()
+    {
+        let (mut block, rest) = rest.split_at(usize::from(length).min(rest.len()));
+        // What the last codes stand for may come after all input is taken.
+        while filled < count {
+            let result = decoder.decode_bytes(block, &mut out[filled..]);
+            (block, filled) = (&block[result.consumed_in..], filled + result.consumed_out);
+            match result.status {
+                Ok(LzwStatus::Ok) if result.consumed_in > 0 || result.consumed_out > 0 => {}
+                Ok(_) => break,
+                Err(error) => return Err(malformed(error)),
+            }
+        }
+        blocks = rest;
+    }
+    out.truncate(filled);
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests;

@@ -196,7 +196,9 @@ fn a_truncated_file_is_refused_wherever_it_ends() {
         let bytes = fixture(&format!("images/{name}"));
         for share in [10, 30, 50, 70, 90, 98] {
             let cut = &bytes[..bytes.len() * share / 100];
-            assert!(open(cut).is_err(), "{name} cut to {share} % was decoded");
+            // The sum of the last data of a PNG and its end, 16 bytes, bring no rows.
+            let whole = name.ends_with(".png") && bytes.len() - cut.len() <= 16;
+            assert_eq!(open(cut).is_ok(), whole, "{name} cut to {share} %");
         }
     }
     // The last byte of a GIF is its trailer, which many files lack.

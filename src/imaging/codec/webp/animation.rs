@@ -16,6 +16,10 @@ use crate::variant::{Effort, Quality};
 /// A whole frame is written at least this often, so that players can seek; and not before a few have passed.
 const KEY_FRAMES: (c_int, c_int) = (9, 17);
 
+/// Where the extended header has its flags, and the one that says that the picture can be transparent.
+const FLAGS: usize = 20;
+const ALPHA: u8 = 0x10;
+
 /// Writes an animated WebP.
 pub(crate) struct AnimationEncoder {
     size: (u32, u32),
@@ -25,6 +29,8 @@ pub(crate) struct AnimationEncoder {
     encoder: Option<Encoder>,
     /// When the next frame begins, from the start.
     clock: Duration,
+    /// Any frame so far is transparent somewhere.
+    transparent: bool,
 }
 
 impl AnimationEncoder {
@@ -36,7 +42,7 @@ impl AnimationEncoder {
             return Err(Error::LimitExceeded { what: "output edge", value, limit });
         }
         let config = lossy(quality::webp_quality(quality, Effort::Fast), Effort::Fast)?;
-        Ok(Self { size: (width, height), loop_count, config, encoder: None, clock: Duration::ZERO })
+        Ok(Self { size: (width, height), loop_count, config, encoder: None, clock: Duration::ZERO, transparent: false })
     }
 
     /// Adds a frame of the whole canvas, shown for `delay` (whole milliseconds count; rounding does not add up).
@@ -52,6 +58,7 @@ impl AnimationEncoder {
             encoder.add(Some(&mut frame), self.clock, &self.config)?;
         }
         self.clock += delay;
+        self.transparent |= picture.alpha;
         Ok(())
     }
 
@@ -63,7 +70,13 @@ impl AnimationEncoder {
         let mut encoder = self.encoder.ok_or_else(|| failed("an animation without frames"))?;
         // The frame that is none tells how long the last one shows.
         encoder.add(None, self.clock, &self.config)?;
-        encoder.assemble()
+        let mut bytes = encoder.assemble()?;
+        // libwebp judges the frames that it wrote, not the canvas that shows between them: readers that believe the flag
+        // of the extended header would show black there.
+        if self.transparent && bytes.get(12..16) == Some(b"VP8X") {
+            bytes[FLAGS] |= ALPHA;
+        }
+        Ok(bytes)
     }
 }
 
