@@ -21,7 +21,6 @@ describe('the README, Next.js 16', () => {
 
   test('loader', async (t) => {
     const here = await byLoader(t, 16)
-    await here.perform('npx next build')
     await here.stop()
     await assert.rejects(here.perform('npx next build'), /withPixgate: no Pixgate at .*ECONNREFUSED.*SKIP_PIXGATE_CHECK=1/s)
   })
