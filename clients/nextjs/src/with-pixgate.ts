@@ -43,7 +43,7 @@ export function withLoader(loaderFile: string) {
     return async (phase, context) => {
       const given = typeof nextConfig === 'function' ? await nextConfig(phase, context) : nextConfig
       const { mode = 'loader', manifest = 'pixgate-manifest.json', dir = process.cwd() } = options
-      const url = addressOf(options, mode)
+      const url = addressOf(options, mode, phase)
       const config: NextConfig = { ...given, images: imagesOf(given.images ?? {}, mode, url, dir, loaderFile) }
       const env: Record<string, string> = {}
       const qualities = config.images?.qualities ?? QUALITIES
@@ -76,9 +76,10 @@ export function withLoader(loaderFile: string) {
   }
 }
 
-function addressOf(options: WithPixgateOptions, mode: Mode): string {
+function addressOf(options: WithPixgateOptions, mode: Mode, phase: string): string {
   const url = options.url ?? process.env.NEXT_PUBLIC_PIXGATE_URL
-  if (mode === 'ingress') return ''
+  // A build has the loader's address in it; where it runs, the variable need not be.
+  if (mode === 'ingress' || (mode === 'loader' && !url && phase !== BUILD && phase !== DEVELOPMENT)) return ''
   if (!url) throw new Error('withPixgate: no address of Pixgate; set NEXT_PUBLIC_PIXGATE_URL or pass { url }')
   const wrong = wrongAddress(url)
   if (wrong) throw new Error(`withPixgate: ${nameOf(options)} is ${JSON.stringify(url)}, ${wrong}`)

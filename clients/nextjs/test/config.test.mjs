@@ -210,7 +210,9 @@ test('is there for require too, where Node.js has it for CommonJS alone', (t) =>
 test('names what is missing', async (t) => {
   const dir = app(t)
   delete process.env.NEXT_PUBLIC_PIXGATE_URL
-  await assert.rejects(withPixgate({}, { dir })(BUILD, CONTEXT), /NEXT_PUBLIC_PIXGATE_URL/)
+  for (const phase of [BUILD, DEV]) await assert.rejects(withPixgate({}, { dir })(phase, CONTEXT), /NEXT_PUBLIC_PIXGATE_URL/)
+  await assert.rejects(withPixgate({}, { dir, mode: 'path' })(START, CONTEXT), /NEXT_PUBLIC_PIXGATE_URL/)
+  assert.equal((await withPixgate({}, { dir })(START, CONTEXT)).images.loader, 'custom', 'it is in the build')
   await assert.rejects(withPixgate({}, { dir: tmpdir(), url: URL_ })(BUILD, CONTEXT), /has no Next\.js/)
 })
 
