@@ -82,7 +82,7 @@ async function look(base, { name, method, path, headers, first, after }) {
   for (const field of ['cache-control', 'vary', 'content-security-policy']) seen[field] = got(field)
   seen.location = got('location')?.replace(base, '')
   // The extension is that of the type, which is compared by itself.
-  const extension = type?.replace('image/', '').replace('svg+xml', 'svg').replace('x-icon', 'ico')
+  const extension = type?.replace('image/', '').replace('svg+xml', 'svg').replace('x-icon', 'ico').replace('x-icns', 'icns')
   seen['content-disposition'] = got('content-disposition')?.replaceAll(`.${extension}`, '.*')
   // Elsewhere it depends on which of the cases that share a variant came first.
   if (/^(?:headers|conditional|lifetime|key|widths|qualities)\//.test(name)) seen['x-nextjs-cache'] = got('x-nextjs-cache')
@@ -119,7 +119,7 @@ function ask(base, { method, path, headers }) {
 
 /** The origin of the cases: pictures, and all that may go wrong with one. */
 async function startCaseOrigin() {
-  const types = { jpg: 'image/jpeg', png: 'image/png', webp: 'image/webp', avif: 'image/avif', gif: 'image/gif', svg: 'image/svg+xml', bmp: 'image/bmp', tiff: 'image/tiff', ico: 'image/x-icon' }
+  const types = { jpg: 'image/jpeg', png: 'image/png', webp: 'image/webp', avif: 'image/avif', gif: 'image/gif', svg: 'image/svg+xml', bmp: 'image/bmp', tiff: 'image/tiff', ico: 'image/x-icon', jxl: 'image/jxl', heic: 'image/heic', icns: 'image/x-icns' }
   const bytes = {
     pdf: '%PDF-1.7\n1 0 obj', text: 'just a text that is long enough to be looked at', html: '<!doctype html><html><body><img src=x></body></html>', psd: '8BPS\0\x01\0\0\0\0\0\0\0\x03',
     smuggled: '<!--ftypavif--><script>alert(1)</script>', short: 'x', empty: '', 'svg-as-png': fixture('images/plain.svg'), 'png-as-html': fixture('images/rgb.png'),

@@ -98,9 +98,11 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Decode AVIF from standard input, for the process that started this one
-    #[command(name = imaging::AVIF_COMMAND, hide = true)]
-    DecodeAvif {
+    /// Decode a source from standard input, for the process that started this one
+    #[command(name = imaging::DECODER_COMMAND, hide = true)]
+    Decode {
+        /// Its format
+        format: String,
         /// How long it may take
         time_ms: u64,
         /// What it may map
@@ -167,9 +169,10 @@ fn dispatch(command: Command, flags: &Flags, environment: &Environment) -> anyho
             }
             write_result(output.as_deref(), import.to_toml().as_bytes())
         }
-        Command::DecodeAvif { time_ms, memory_bytes } => {
+        Command::Decode { format, time_ms, memory_bytes } => {
             let time = Duration::from_millis(time_ms);
-            imaging::serve_avif(time, memory_bytes, io::stdin().lock(), io::stdout().lock()).context("decoding AVIF")
+            let (input, output) = (io::stdin().lock(), io::stdout().lock());
+            imaging::serve_decoder(&format, time, memory_bytes, input, output).context("decoding apart")
         }
         Command::Health { url: Some(url) } => health::check(&url),
         Command::Health { url: None } => health::check(&client::url_of(load()?.config.http.listen, "/healthz")),
@@ -179,7 +182,7 @@ fn dispatch(command: Command, flags: &Flags, environment: &Environment) -> anyho
 fn load(flags: &Flags, environment: &Environment) -> Result<Loaded, Problems> {
     config::load(flags, environment).map(|mut loaded| {
         // This very program, also when its file was replaced since it started.
-        loaded.config.imaging.avif_decoder = Some("/proc/self/exe".into());
+        loaded.config.imaging.decoder = Some("/proc/self/exe".into());
         loaded
     })
 }

@@ -1,14 +1,21 @@
 //! Image formats: the closed set Pixgate knows, what each can do, how bytes are recognised, and what a client accepts.
 //!
-//! Pure: no I/O, no clock. The type of a source comes from its bytes (`sniff`), never from an origin's `Content-Type`;
-//! negotiation follows RFC 9110 §12.5.1 with one deliberate exception, named at [`negotiate`].
+//! Pure: no I/O, no clock. The law: the type of a source comes from its bytes (`sniff`), never from an origin's
+//! `Content-Type`.
+
+mod negotiation;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::negotiation::{Negotiated, negotiate};
+
 /// How many bytes of a source are looked at to recognise it; more is never read, so sniffing has a bounded cost.
 pub const SNIFF_BYTES: usize = 1024;
+
+/// How a JPEG XL file with boxes begins (ISO/IEC 18181-2).
+pub(crate) const JXL_CONTAINER: [u8; 12] = *b"\0\0\0\x0CJXL \r\n\x87\n";
 
 /// Every image format that can come in or go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,12 +38,30 @@ pub enum ImageFormat {
     Ico,
     /// SVG, read only and refused unless allowed.
     Svg,
+    /// JPEG XL, read only.
+    Jxl,
+    /// HEIC (HEVC in an image file), read only where that is allowed, else passed on as it is or refused.
+    Heic,
+    /// Apple's icons, never read: passed on as they are, or refused.
+    Icns,
 }
 
 impl ImageFormat {
-    /// All formats, in declaration order.
-    pub const ALL: [Self; 9] =
-        [Self::Avif, Self::Webp, Self::Jpeg, Self::Png, Self::Gif, Self::Bmp, Self::Tiff, Self::Ico, Self::Svg];
+    /// All formats, in declaration order. New ones are added at the end: records keep a format by its number.
+    pub const ALL: [Self; 12] = [
+        Self::Avif,
+        Self::Webp,
+        Self::Jpeg,
+        Self::Png,
+        Self::Gif,
+        Self::Bmp,
+        Self::Tiff,
+        Self::Ico,
+        Self::Svg,
+        Self::Jxl,
+        Self::Heic,
+        Self::Icns,
+    ];
 
     /// The formats that can be asked for by name (`f=`).
     pub const OUTPUTS: [Self; 4] = [Self::Avif, Self::Webp, Self::Jpeg, Self::Png];
@@ -53,6 +78,9 @@ impl ImageFormat {
             Self::Tiff => "tiff",
             Self::Ico => "ico",
             Self::Svg => "svg",
+            Self::Jxl => "jxl",
+            Self::Heic => "heic",
+            Self::Icns => "icns",
         }
     }
 
@@ -68,6 +96,9 @@ impl ImageFormat {
             Self::Tiff => "image/tiff",
             Self::Ico => "image/x-icon",
             Self::Svg => "image/svg+xml",
+            Self::Jxl => "image/jxl",
+            Self::Heic => "image/heic",
+            Self::Icns => "image/x-icns",
         }
     }
 
@@ -79,6 +110,15 @@ impl ImageFormat {
     /// Whether a picture in this format can carry transparency.
     pub const fn has_alpha(self) -> bool {
         !matches!(self, Self::Jpeg)
+    }
+
+    /// Whether a source of this format is never decoded, but passed on as it is where its reader knows what it gets.
+    pub const fn is_passed_on(self, allow_heic: bool) -> bool {
+        match self {
+            Self::Icns => true,
+            Self::Heic => !allow_heic,
+            _ => false,
+        }
     }
 
     /// Whether quality changes the output: PNG is written without loss.
@@ -118,29 +158,46 @@ pub fn sniff(bytes: &[u8]) -> Option<ImageFormat> {
         [b'I', b'I', 43, 0, 8, 0, 0, 0, ..] | [b'M', b'M', 0, 43, 0, 8, 0, 0, ..] => return Some(ImageFormat::Tiff),
         // Reserved 0, type 1 (icon; 2 is a cursor), at least one entry.
         [0, 0, 1, 0, low, high, ..] if *low != 0 || *high != 0 => return Some(ImageFormat::Ico),
+        [0xFF, 0x0A, ..] => return Some(ImageFormat::Jxl),
+        [b'i', b'c', b'n', b's', _, _, _, _, kind @ ..] if starts_with_type(kind) => {
+            return Some(ImageFormat::Icns);
+        }
+        _ if prefix.starts_with(&JXL_CONTAINER) => return Some(ImageFormat::Jxl),
         _ => {}
     }
-    if is_avif(prefix) {
-        return Some(ImageFormat::Avif);
+    if let Some(brands) = brands(prefix) {
+        let names = |known: &[&[u8]]| brands.chunks_exact(4).any(|brand| known.contains(&brand));
+        if names(&[b"avif", b"avis"]) {
+            return Some(ImageFormat::Avif);
+        }
+        // Still pictures of HEVC, at 8 bits and more, one layer or several; and sequences that have one.
+        if names(&[b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"]) {
+            return Some(ImageFormat::Heic);
+        }
     }
     is_svg(prefix).then_some(ImageFormat::Svg)
 }
 
-/// An ISO-BMFF file whose `ftyp` box (ISO/IEC 14496-12 §4.3) has a plausible size and names an AVIF brand.
+/// The brands of an ISO-BMFF file, the major one first, when its `ftyp` box (ISO/IEC 14496-12 §4.3) has a plausible size.
 ///
 /// The size check keeps text such as `<!--ftypavif-->` out: its first four bytes are no box length.
-fn is_avif(prefix: &[u8]) -> bool {
+fn brands(prefix: &[u8]) -> Option<Vec<u8>> {
     let [a, b, c, d, b'f', b't', b'y', b'p', rest @ ..] = prefix else {
-        return false;
+        return None;
     };
     let size = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
     if !(16..=512).contains(&size) || !size.is_multiple_of(4) {
-        return false;
+        return None;
     }
-    // Major brand, minor version (skipped), compatible brands.
     let body = &rest[..rest.len().min(size - 8)];
-    let mut brands = body.chunks_exact(4).enumerate().filter(|(at, _)| *at != 1);
-    brands.any(|(_, brand)| brand == b"avif" || brand == b"avis")
+    // Behind the major brand stands a version, which is no brand.
+    let (major, others) = (body.get(..4)?, body.get(8..).unwrap_or_default());
+    Some([major, others].concat())
+}
+
+/// Whether these bytes begin with the type of an entry of an icon: four characters that can be read.
+fn starts_with_type(bytes: &[u8]) -> bool {
+    bytes.get(..4).is_some_and(|kind| kind.iter().all(|b| b.is_ascii_graphic() || *b == b' '))
 }
 
 /// Text whose first element, after declarations, comments and a doctype, is `<svg`.
@@ -171,91 +228,14 @@ fn is_svg(prefix: &[u8]) -> bool {
         .is_some_and(|b| b.is_ascii_whitespace() || matches!(b, b'>' | b'/'))
 }
 
-/// What a client's `Accept` header means for us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Negotiated {
-    /// The best of the configured formats that the client names; `None` means: keep the source's own type.
-    pub preferred: Option<ImageFormat>,
-    /// Whether WebP is configured and named, which decides how animations are sent.
-    pub webp: bool,
-}
-
-/// Chooses among `offered` formats (in order of the operator's preference) by an `Accept` header.
-///
-/// Only formats that the header *names* count: `*/*` and `image/*` express no preference, because clients that send
-/// them include old browsers and command-line tools that read neither AVIF nor WebP. `q=0` excludes; the highest `q`
-/// wins; among equals the operator's order decides, not the header's.
-pub fn negotiate(accept: Option<&str>, offered: &[ImageFormat]) -> Negotiated {
-    let header = accept.unwrap_or_default();
-    let weight = |format: &ImageFormat| header.split(',').find_map(|range| weight_of(range, format.mime()));
-    let mut best: Option<(u16, ImageFormat)> = None;
-    for format in offered {
-        if let Some(q) = weight(format).filter(|q| *q > 0)
-            && best.is_none_or(|(highest, _)| q > highest)
-        {
-            best = Some((q, *format));
-        }
-    }
-    Negotiated {
-        preferred: best.map(|(_, format)| format),
-        webp: offered.contains(&ImageFormat::Webp) && weight(&ImageFormat::Webp).is_some_and(|q| q > 0),
-    }
-}
-
-/// The weight in thousandths that one media range gives to `mime`, or `None` when it names another type.
-/// A malformed weight counts as absent (1), as lenient recipients do.
-fn weight_of(range: &str, mime: &str) -> Option<u16> {
-    let mut parts = range.split(';');
-    if !parts.next()?.trim().eq_ignore_ascii_case(mime) {
-        return None;
-    }
-    let q = parts.find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("q").then(|| value.trim())
-    });
-    let value = q.and_then(|text| text.parse::<f32>().ok()).filter(|q| (0.0..=1.0).contains(q));
-    Some(value.map_or(1000, |q| (q * 1000.0).round() as u16))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const BOTH: [ImageFormat; 2] = [ImageFormat::Avif, ImageFormat::Webp];
-
-    #[test]
-    fn negotiation_follows_weights_then_the_operators_order() {
-        let cases: [(&str, Option<ImageFormat>); 12] = [
-            ("image/webp,image/avif", Some(ImageFormat::Avif)),
-            ("image/avif;q=0.5, image/webp;q=0.9", Some(ImageFormat::Webp)),
-            ("image/avif;q=0,image/webp", Some(ImageFormat::Webp)),
-            ("image/avif;q=0", None),
-            ("*/*", None),
-            ("image/*", None),
-            ("", None),
-            ("IMAGE/WEBP", Some(ImageFormat::Webp)),
-            ("image/webp;q=oops", Some(ImageFormat::Webp)),
-            ("image/webp; q=0.1 , text/html", Some(ImageFormat::Webp)),
-            ("image/webpx", None),
-            (";;;,,,=", None),
-        ];
-        for (accept, expected) in cases {
-            assert_eq!(negotiate(Some(accept), &BOTH).preferred, expected, "{accept}");
-        }
-        assert_eq!(negotiate(None, &BOTH).preferred, None);
-    }
-
-    #[test]
-    fn webp_is_known_to_be_taken_even_when_avif_is_preferred() {
-        assert!(negotiate(Some("image/avif,image/webp"), &BOTH).webp);
-        assert!(!negotiate(Some("image/avif"), &BOTH).webp);
-        assert!(!negotiate(Some("image/webp"), &[ImageFormat::Avif]).webp);
-    }
-
     #[test]
     fn magic_bytes_decide() {
         let avif = b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf";
-        let cases: [(&[u8], Option<ImageFormat>); 20] = [
+        let cases: [(&[u8], Option<ImageFormat>); 33] = [
             (b"\xFF\xD8\xFF\xE0", Some(ImageFormat::Jpeg)),
             (b"\x89PNG\r\n\x1a\n", Some(ImageFormat::Png)),
             (b"GIF89a", Some(ImageFormat::Gif)),
@@ -267,7 +247,23 @@ mod tests {
             (b"\0\0\x01\0\0\0", None),
             (b"\0\0\x02\0\x01\0", None),
             (avif, Some(ImageFormat::Avif)),
-            (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", None),
+            (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", Some(ImageFormat::Heic)),
+            (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", Some(ImageFormat::Heic)),
+            (b"\0\0\0\x18ftypheix\0\0\0\0mif1heix", Some(ImageFormat::Heic)),
+            // What names AV1 is AVIF whatever else it names.
+            (b"\0\0\0\x1cftypmif1\0\0\0\0heicavifmiaf", Some(ImageFormat::Avif)),
+            // A minor version is no brand; and without one that is known, it is any file of boxes.
+            (b"\0\0\0\x14ftypmif1heicmif1", None),
+            (b"\0\0\0\x18ftypisom\0\0\0\0mp42hvc1", None),
+            // The box is of no plausible size, or ends before the brand.
+            (b"<!--ftypheic-->", None),
+            (b"\0\0\0\x10ftypmif1\0\0\0\0heic", None),
+            (b"\xFF\x0A\x7F", Some(ImageFormat::Jxl)),
+            (b"\0\0\0\x0CJXL \r\n\x87\n", Some(ImageFormat::Jxl)),
+            (b"\0\0\0\x0CJXL \r\n\n\n", None),
+            (b"icns\0\0\x01\0ic07", Some(ImageFormat::Icns)),
+            (b"icns\0\0\x01\0\0\0\0\0", None),
+            (b"icns", None),
             (b"<!--ftypavif-->", None),
             (b"<svg xmlns=''/>", Some(ImageFormat::Svg)),
             (b"\xEF\xBB\xBF<?xml version='1.0'?>\n<!-- x --><!DOCTYPE svg><svg>", Some(ImageFormat::Svg)),

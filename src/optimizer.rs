@@ -61,7 +61,7 @@ type Answer = Result<Outcome, Arc<Error>>;
 #[derive(Clone)]
 struct Drawn {
     entry: Arc<Entry>,
-    placeholder: Arc<PlaceholderSet>,
+    placeholder: Option<Arc<PlaceholderSet>>,
     timings: RequestTimings,
     /// Drawn by other work, which tells of it.
     joined: bool,
@@ -256,7 +256,7 @@ impl Optimizer {
                 let wish_key = instead.map_or(wish_key, |instead| WishKey::new(&source.key(), &instead));
                 self.tiers.share_variant(source.key(), wish_key, key, &drawn.entry);
             }
-            let record = self.with_placeholder(source, loaded.record, &drawn.placeholder);
+            let record = self.with_placeholder(source, loaded.record, drawn.placeholder.as_ref());
             let timings = RequestTimings { fetch, ..drawn.timings };
             let now = SystemTime::now();
             let made = Outcome { instead, ..outcome(drawn.entry, key, record, status, timings, now) };

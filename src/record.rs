@@ -297,7 +297,7 @@ pub struct SourceRecord {
     pub frames: u32,
     /// Size of its bytes.
     pub bytes: u64,
-    /// Estimated peak memory of a render, in bytes, for admission.
+    /// Estimated peak memory of a render, in bytes, for admission; 0 for what is passed on and never decoded.
     pub decode_cost: u64,
     /// Computed from the first decode; absent until then.
     pub placeholder: Option<Arc<PlaceholderSet>>,
@@ -321,7 +321,13 @@ impl SourceRecord {
             has_alpha: self.has_alpha,
             animated: self.frames > 1,
             fair_quality: self.fair_quality,
+            passed_on: self.is_passed_on(),
         }
+    }
+
+    /// Whether the source is passed on as it is, and never decoded.
+    pub const fn is_passed_on(&self) -> bool {
+        self.decode_cost == 0
     }
 }
 

@@ -148,6 +148,8 @@ pub struct SourceShape {
     pub animated: bool,
     /// The quality at which it looks as good as others do, once that was learned.
     pub fair_quality: Option<Quality>,
+    /// It is never decoded: the source itself is all that can be had of it.
+    pub passed_on: bool,
 }
 
 /// What is written.
@@ -157,7 +159,8 @@ pub enum Output {
     Still(ImageFormat),
     /// Every frame, as animated WebP.
     AnimatedWebp,
-    /// The source's own bytes, after they were decoded to prove that they are what they claim.
+    /// The source's own bytes, after they were decoded to prove that they are what they claim; those of a format that is
+    /// never decoded, after their container was read whole.
     Original,
 }
 
@@ -241,6 +244,7 @@ impl Wish {
 
     fn output(&self, source: &SourceShape) -> Output {
         match self.format {
+            _ if source.passed_on => Output::Original,
             FormatWish::Exactly(ImageFormat::Webp) if source.animated => Output::AnimatedWebp,
             FormatWish::Exactly(format) => Output::Still(format),
             FormatWish::Negotiated(Negotiated { webp, .. }) if source.animated => {

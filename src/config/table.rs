@@ -218,6 +218,12 @@ const ROOMS: &[Key] = &[
         |d, v| read::boolean(v).map(|b| d.config.imaging.limits.allow_svg = b),
         |d| Some(d.config.imaging.limits.allow_svg.into()),
     ),
+    key(
+        "images.allow_heic",
+        Kind::Boolean,
+        |d, v| read::boolean(v).map(|b| d.config.imaging.limits.allow_heic = b),
+        |d| Some(d.config.imaging.limits.allow_heic.into()),
+    ),
     secret(
         "images.signing_keys",
         Kind::Texts,

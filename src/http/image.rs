@@ -20,6 +20,7 @@ use super::reply::Reply;
 use super::{IMAGE, Live, NEXT, Settings, State};
 use crate::cache::{CacheStatus, Entry};
 use crate::format::{Negotiated, negotiate};
+use crate::imaging;
 use crate::optimizer::{Outcome, Trail};
 use crate::source::SourceUrl;
 use crate::variant::FormatWish;
@@ -49,6 +50,9 @@ pub(super) fn known(head: &RequestHead, state: &State) -> Option<(HttpResponse, 
     let prepared = live.memo.get(&Identity::of(head, dialect)?)?;
     let Prepared { order, trail, fields } = &*prepared;
     let outcome = state.optimizer.look_up(&order.source, &order.wish, Some(trail), SystemTime::now())?;
+    if !may_have(order, &outcome) {
+        return None;
+    }
     Some(if trail.leads_to(&outcome) {
         respond(&head.headers, &live.settings, order, &outcome, fields)
     } else {
@@ -117,15 +121,31 @@ fn accepted(request: &HttpRequest, settings: &Settings) -> Negotiated {
 }
 
 async fn serve(request: &HttpRequest, state: &State, live: &Live, order: Order) -> Result<HttpResponse, Problem> {
+    let refuse = |outcome: &Outcome| {
+        let error = imaging::Error::NotDecoded { format: outcome.record.format };
+        Problem::failed(&error.into(), &order.source, order.dialect)
+    };
     if let Some(outcome) = state.optimizer.look_up(&order.source, &order.wish, None, SystemTime::now()) {
+        if !may_have(&order, &outcome) {
+            return Err(refuse(&outcome));
+        }
         let (response, reply) = keep(request.head(), live, order, &outcome);
         return Ok(reply.on(response));
     }
     let found = state.optimizer.image(&order.source, &order.wish).await;
     let found = found.map_err(|error| Problem::failed(&error, &order.source, order.dialect))?;
+    if !may_have(&order, &found) {
+        return Err(refuse(&found));
+    }
     let fields = fields(&live.settings, &order, &found.entry);
     let (response, reply) = respond(request.headers(), &live.settings, &order, &found, &fields);
     Ok(reply.on(response))
+}
+
+/// Whether whoever asks may have what was found: a source that is passed on as it is goes to clients of Next.js only,
+/// whose optimizer does so too. `/image` promises pixels that were decoded here.
+fn may_have(order: &Order, outcome: &Outcome) -> bool {
+    order.dialect == Dialect::Next || !outcome.record.is_passed_on()
 }
 
 /// Answers with what was found, and keeps what the request came to.

@@ -2,7 +2,7 @@
 //!
 //! The law: the probe has passed the limits before anything here allocates; what a decoder then delivers must have the
 //! size that was probed. Order: decode, colour, orientation. The deadline is checked between stages and frames; a
-//! decoder cannot be stopped within one, save AVIF's, which has a process of its own.
+//! decoder cannot be stopped within one, save those that have a process of their own ([`isolated`]).
 
 mod avif;
 mod bmp;
@@ -11,10 +11,13 @@ mod colour;
 mod gif;
 mod hdr;
 pub(crate) mod header;
+mod heic;
+mod icns;
 mod ico;
 mod isobmff;
 pub(crate) mod isolated;
 mod jpeg;
+mod jxl;
 mod orient;
 mod png;
 pub(crate) mod strip;
@@ -25,7 +28,8 @@ mod yuv;
 
 use std::time::{Duration, Instant};
 
-use header::Header;
+use colour::Space;
+use header::{Header, within};
 pub(crate) use orient::swaps;
 
 use super::{Error, Limits, Probe, Settings, check};
@@ -81,6 +85,9 @@ pub(crate) fn header(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Resu
         ImageFormat::Gif => gif::header(bytes, limits),
         ImageFormat::Webp => webp::header(bytes, limits),
         ImageFormat::Avif => avif::header(bytes, limits),
+        ImageFormat::Jxl => jxl::header(bytes),
+        ImageFormat::Heic => heic::header(bytes, limits),
+        ImageFormat::Icns => icns::header(bytes),
         ImageFormat::Bmp => bmp::header(bytes, limits),
         ImageFormat::Tiff => tiff::header(bytes, limits),
         ImageFormat::Ico => ico::header(bytes, limits),
@@ -96,10 +103,13 @@ pub(crate) fn decode(bytes: &[u8], probe: &Probe, settings: &Settings, deadline:
         ImageFormat::Jpeg => jpeg::decode(bytes, limits)?,
         ImageFormat::Png => png::decode(bytes, limits)?,
         ImageFormat::Webp => webp::decode(bytes, limits)?,
-        ImageFormat::Avif => match &settings.avif_decoder {
-            Some(program) => isolated::decode(program, bytes, probe, deadline)?,
-            None => avif::decode(bytes)?,
-        },
+        format if format.is_passed_on(limits.allow_heic) => return Err(Error::NotDecoded { format }),
+        format @ (ImageFormat::Avif | ImageFormat::Jxl | ImageFormat::Heic | ImageFormat::Icns) => {
+            match &settings.decoder {
+                Some(program) => isolated::decode(program, bytes, probe, deadline)?,
+                None => isolated::here(format, bytes)?,
+            }
+        }
         ImageFormat::Bmp => bmp::decode(bytes, limits)?,
         ImageFormat::Tiff => tiff::decode(bytes, limits)?,
         ImageFormat::Ico => ico::decode(bytes, limits)?,
@@ -110,6 +120,9 @@ pub(crate) fn decode(bytes: &[u8], probe: &Probe, settings: &Settings, deadline:
     if (raw.width, raw.height) != stored {
         let detail = format!("decoded as {} x {}, not {} x {}", raw.width, raw.height, stored.0, stored.1);
         return Err(Error::Malformed { format: probe.format, detail });
+    }
+    if let Space::Icc(profile) = &raw.space {
+        within("metadata bytes", profile.len() as u64, limits.max_metadata_bytes as u64)?;
     }
     check(deadline)?;
     let picture = raw.into_picture();

@@ -13,6 +13,12 @@ pub enum Error {
     /// SVG, and it is not allowed.
     #[error("SVG is not allowed (images.allow_svg)")]
     SvgRefused,
+    /// A format that is passed on as it is where that is allowed, and never decoded.
+    #[error("{format} is not decoded")]
+    NotDecoded {
+        /// What the bytes are.
+        format: ImageFormat,
+    },
     /// The format's rules are broken.
     #[error("malformed {format}: {detail}")]
     Malformed {

@@ -27,7 +27,7 @@ pub use codec::avif::AvifEngine;
 pub(crate) use codec::avif::SMALL;
 use codec::webp::AnimationEncoder;
 pub use decode::Picture;
-pub use decode::isolated::{COMMAND as AVIF_COMMAND, serve as serve_avif};
+pub use decode::isolated::{COMMAND as DECODER_COMMAND, serve as serve_decoder};
 use decode::strip;
 pub use error::Error;
 pub use fair::FAIR_QUALITY_PIXELS;
@@ -55,6 +55,8 @@ pub struct Limits {
     pub max_metadata_bytes: usize,
     /// Whether SVG is drawn; refused otherwise.
     pub allow_svg: bool,
+    /// Whether HEIC is decoded; otherwise it is passed on as it is where that is allowed, and refused elsewhere.
+    pub allow_heic: bool,
 }
 
 impl Default for Limits {
@@ -66,6 +68,7 @@ impl Default for Limits {
             max_frame_pixels: 400_000_000,
             max_metadata_bytes: 8_000_000,
             allow_svg: false,
+            allow_heic: false,
         }
     }
 }
@@ -81,9 +84,9 @@ pub struct Settings {
     pub progressive: bool,
     /// AVIF that is predicted to take longer is answered as WebP first, where the client leaves the choice.
     pub progressive_budget: Duration,
-    /// The program whose command [`AVIF_COMMAND`] decodes AVIF in a process of its own, this one as a rule: a crash of
-    /// that decoder is then an error of one picture. `None` decodes in this process.
-    pub avif_decoder: Option<PathBuf>,
+    /// The program whose command [`DECODER_COMMAND`] decodes AVIF, JPEG XL and HEIC in a process of its own, this one as a
+    /// rule: a crash of such a decoder is then an error of one picture. `None` decodes in this process.
+    pub decoder: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -93,7 +96,7 @@ impl Default for Settings {
             avif_engine: AvifEngine::default(),
             progressive: true,
             progressive_budget: Duration::from_millis(400),
-            avif_decoder: None,
+            decoder: None,
         }
     }
 }
@@ -114,6 +117,8 @@ pub struct Probe {
     /// Frames; 1 for a still picture.
     pub frames: u32,
     /// Estimated peak memory of decoding and scaling, in bytes: what admission reserves.
+    ///
+    /// 0 for what is never decoded here, only passed on.
     pub decoded_bytes: u64,
 }
 
@@ -127,6 +132,7 @@ impl Probe {
             has_alpha: self.has_alpha,
             animated: self.frames > 1,
             fair_quality: None,
+            passed_on: self.decoded_bytes == 0,
         }
     }
 }
@@ -249,6 +255,8 @@ fn animation(
 }
 
 /// The source's own picture, after every frame of it was decoded: bytes that no decoder took are never passed on.
+///
+/// What is passed on without being decoded does not come here: it has no pixels to make a placeholder of.
 fn original(bytes: &[u8], probe: &Probe, settings: &Settings, deadline: Instant) -> Result<Rendered, Error> {
     let mut clock = Clock::start();
     let mut placeholder = None;

@@ -21,7 +21,8 @@ use crate::variant::{Effort, Output, Transform, VariantKey};
 /// What a render thread has made.
 struct Made {
     entry: Arc<Entry>,
-    placeholder: Arc<PlaceholderSet>,
+    /// Of what was decoded.
+    placeholder: Option<Arc<PlaceholderSet>>,
     timings: Timings,
 }
 
@@ -31,7 +32,8 @@ impl Made {
         let Rendered { bytes, format, width, height, placeholder, timings, original } = rendered;
         // The source's own bytes are what they are.
         let effort = effort.filter(|_| !original);
-        Self { entry: Arc::new(Entry::new(Bytes::from(bytes), format, width, height, effort)), placeholder, timings }
+        let entry = Arc::new(Entry::new(Bytes::from(bytes), format, width, height, effort));
+        Self { entry, placeholder: Some(placeholder), timings }
     }
 }
 
@@ -61,7 +63,9 @@ impl Optimizer {
     ) -> Result<Drawn, Arc<Error>> {
         let source_bytes = bytes.len() as u64;
         let deadline = self.scheduler.deadline();
-        let drawn = if Decoded::serves(record.format, &transform) {
+        let drawn = if record.is_passed_on() {
+            self.from_source(&record, bytes, deadline).await
+        } else if Decoded::serves(record.format, &transform) {
             self.from_decoded(&record, transform, bytes, deadline).await
         } else {
             self.from_bytes(&record, transform, bytes, deadline).await
@@ -106,6 +110,27 @@ impl Optimizer {
         };
         let done = self.scheduler.finish(weight, cost, deadline, job).await;
         self.drawn(done, waited)
+    }
+
+    /// The source as it is: its container was read whole when it came.
+    async fn from_source(
+        self: &Arc<Self>,
+        record: &SourceRecord,
+        bytes: Bytes,
+        deadline: Instant,
+    ) -> Result<Drawn, Arc<Error>> {
+        let (format, width, height) = (record.format, record.width, record.height);
+        let settings = self.imaging();
+        let job = move || {
+            // Records outlive a change of the configuration.
+            let probe = imaging::probe(&bytes, &settings.limits)?;
+            if probe.decoded_bytes > 0 {
+                return Err(imaging::Error::NotDecoded { format });
+            }
+            let entry = Arc::new(Entry::new(bytes, format, width, height, None));
+            Ok(Made { entry, placeholder: None, timings: Timings::default() })
+        };
+        self.drawn(self.scheduler.run(record.bytes, deadline, job).await, Duration::ZERO)
     }
 
     /// In one: what is made of the source's bytes, or anew at each size.
@@ -159,11 +184,11 @@ impl Optimizer {
         &self,
         source: &SourceUrl,
         record: Arc<SourceRecord>,
-        placeholder: &Arc<PlaceholderSet>,
+        placeholder: Option<&Arc<PlaceholderSet>>,
     ) -> Arc<SourceRecord> {
-        if record.placeholder.is_some() {
+        let Some(placeholder) = placeholder.filter(|_| record.placeholder.is_none()) else {
             return record;
-        }
+        };
         // A refresh may have put a newer record meanwhile; only one of the same bytes gets this placeholder.
         let latest = self.known(source, SystemTime::now()).map(|(latest, _)| latest);
         if latest.as_ref().is_some_and(|latest| latest.content != record.content) {

@@ -55,8 +55,11 @@ impl Error {
                 | source::Error::Empty => true,
                 _ => false,
             },
-            // These say how this machine fared, nothing about the bytes.
-            Self::Imaging(error) => !matches!(error, imaging::Error::Deadline | imaging::Error::Decoder(_)),
+            // These say how this machine fared, or what may not be done with the bytes, nothing about the bytes.
+            Self::Imaging(error) => !matches!(
+                error,
+                imaging::Error::Deadline | imaging::Error::Decoder(_) | imaging::Error::NotDecoded { .. }
+            ),
             Self::Overloaded { .. } | Self::Deadline | Self::Internal(_) => false,
         }
     }

@@ -25,7 +25,7 @@ impl Optimizer {
         bytes: Bytes,
     ) -> Result<(Arc<SourceRecord>, Option<Arc<Held>>), Arc<Error>> {
         // Moving pictures and drawings have no one decode to learn from.
-        if record.frames > 1 || record.format == ImageFormat::Svg {
+        if record.frames > 1 || record.is_passed_on() || record.format == ImageFormat::Svg {
             return Ok((self.with_quality(source, &record, Quality::DEFAULT), None));
         }
         let deadline = self.scheduler.deadline();

@@ -81,6 +81,10 @@ impl Optimizer {
             self.recorded(&loaded.record).await;
             return Ok(Known { record: loaded.record, placeholder, status });
         }
+        if loaded.record.is_passed_on() {
+            let format = loaded.record.format;
+            return Err(Arc::new(imaging::Error::NotDecoded { format }.into()));
+        }
         if loaded.bytes.is_none() {
             loaded = self.load_bytes(&source).await?;
         }
@@ -88,7 +92,7 @@ impl Optimizer {
         let placeholder = self.placeholder_of(&loaded.record, bytes).await;
         let placeholder =
             placeholder.inspect_err(|error| self.remember_failure(source.key(), &loaded.record, error))?;
-        let record = self.with_placeholder(&source, loaded.record, &placeholder);
+        let record = self.with_placeholder(&source, loaded.record, Some(&placeholder));
         self.recorded(&record).await;
         Ok(Known { record, placeholder, status })
     }

@@ -64,6 +64,10 @@ impl Optimizer {
 
     /// How usable a record is, wherever it comes from; `None` when it was purged.
     pub(super) fn usable(&self, source: &SourceUrl, record: &SourceRecord, now: SystemTime) -> Option<Freshness> {
+        // What is done with its format changed with the configuration since.
+        if record.is_passed_on() != record.format.is_passed_on(self.imaging().limits.allow_heic) {
+            return None;
+        }
         let by_age = record.lifetime.at(now);
         match self.ledger.judge(named(source), record.epoch) {
             Verdict::Valid => Some(by_age),

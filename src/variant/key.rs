@@ -91,6 +91,9 @@ const fn tag(format: ImageFormat) -> u8 {
         ImageFormat::Tiff => 8,
         ImageFormat::Ico => 9,
         ImageFormat::Svg => 10,
+        ImageFormat::Jxl => 11,
+        ImageFormat::Heic => 12,
+        ImageFormat::Icns => 13,
     }
 }
 

@@ -13,6 +13,7 @@ const PHOTO: SourceShape = SourceShape {
     has_alpha: false,
     animated: false,
     fair_quality: None,
+    passed_on: false,
 };
 
 fn wish(width: Option<u32>, height: Option<u32>, fit: Fit) -> Wish {

@@ -17,6 +17,7 @@ mod development;
 mod draining;
 mod fetching;
 mod fixtures;
+mod formats;
 mod guard;
 mod harness;
 mod image_route;

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use actix_web::http::StatusCode;
 
 use super::{NEXT_INTERNAL, NEXT_NOT_ALLOWED, NEXT_NOT_AN_IMAGE, NEXT_TYPE, NOT_ALLOWED};
+use crate::format::ImageFormat;
 use crate::{imaging, optimizer, source};
 
 /// What the Next.js dialect says where it differs.
@@ -130,6 +131,15 @@ fn imaging_row(error: &imaging::Error) -> Row {
             let next = Next::Text(bad, NEXT_TYPE);
             row(StatusCode::UNSUPPORTED_MEDIA_TYPE, "svg_not_allowed", "SVG sources are not allowed", next)
         }
+        E::NotDecoded { format } => Row {
+            status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            code: "format_not_decoded",
+            detail: match format {
+                ImageFormat::Heic => "HEIC sources are not decoded (images.allow_heic)".into(),
+                _ => format!("{format} sources are not decoded").into(),
+            },
+            next: no_image(),
+        },
         E::Malformed { format, .. } => Row {
             status: StatusCode::UNPROCESSABLE_ENTITY,
             code: "undecodable",

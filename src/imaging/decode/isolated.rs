@@ -1,8 +1,7 @@
-//! AVIF decoded in a process of its own: this program again, as `pixgate decode-avif`.
+//! AVIF, JPEG XL and HEIC decoded in a process of its own: this program again, as `pixgate decode-isolated`.
 //!
-//! The law: **whatever happens inside the AV1 decoder ends with that process.** Its entry points have the C calling
-//! convention, where a panic cannot be caught but aborts; and it is the one decoder here that is not written in safe
-//! Rust throughout. The child has no environment, opens no file, and bounds its own memory and time. What it answers
+//! The law: **whatever happens inside such a decoder ends with that process.** AV1's and JPEG XL's are not written in safe
+//! Rust throughout; a panic of AV1's aborts; and none of the three can be told to stop. The child has no environment, opens no file, and bounds its own memory and time. What it answers
 //! is checked like a stranger's bytes.
 
 use std::io::{self, Read, Write};
@@ -14,13 +13,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use super::avif;
 use super::colour::{Channels, Raw, Samples, Space};
+use super::{avif, heic, jxl};
 use crate::format::ImageFormat;
 use crate::imaging::{Error, Probe};
 
 /// The hidden command of the program that runs [`serve`].
-pub const COMMAND: &str = "decode-avif";
+pub const COMMAND: &str = "decode-isolated";
 
 /// Exit code of a child whose time was up.
 const TIMED_OUT: u8 = 124;
@@ -37,8 +36,11 @@ const MALFORMED: u8 = 1;
 const UNSUPPORTED: u8 = 2;
 const OTHER: u8 = 3;
 
-fn failed(detail: impl ToString) -> Error {
-    Error::Malformed { format: ImageFormat::Avif, detail: detail.to_string() }
+/// Four channels that are ink, where others are told by their number.
+const INK: u8 = 5;
+
+fn failed(format: ImageFormat, detail: impl ToString) -> Error {
+    Error::Malformed { format, detail: detail.to_string() }
 }
 
 /// Has `program` decode `bytes`.
@@ -49,7 +51,7 @@ pub(super) fn decode(program: &Path, bytes: &[u8], probe: &Probe, deadline: Inst
     let time = deadline.saturating_duration_since(Instant::now()).as_millis().to_string();
     let memory = probe.decoded_bytes.saturating_add(bytes.len() as u64).saturating_add(HEADROOM).to_string();
     let mut child = Command::new(program)
-        .args([COMMAND, &time, &memory])
+        .args([COMMAND, probe.format.as_str(), &time, &memory])
         .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -64,7 +66,7 @@ pub(super) fn decode(program: &Path, bytes: &[u8], probe: &Probe, deadline: Inst
         Err(_) if status.code() == Some(i32::from(TIMED_OUT)) => Err(Error::Deadline),
         // Whoever kills is short of memory or shuts down; decoders do not kill themselves.
         Err(_) if was_killed(status) => Err(Error::Decoder("killed".to_owned())),
-        Err(error) => Err(failed(format!("the decoder gave no picture: {}, {error}", describe(status)))),
+        Err(error) => Err(failed(probe.format, format!("the decoder gave no picture: {}, {error}", describe(status)))),
     }
 }
 
@@ -90,29 +92,29 @@ fn converse(child: &mut Child, bytes: &[u8], probe: &Probe) -> io::Result<Result
     // The child reads everything before it answers, so neither end waits for the other.
     stdin.write_all(bytes)?;
     drop(stdin);
-    read_answer(&mut stdout, super::stored_size(probe))
+    read_answer(&mut stdout, probe.format, super::stored_size(probe))
 }
 
-fn read_answer(from: &mut impl Read, stored: (u32, u32)) -> io::Result<Result<Raw, Error>> {
+fn read_answer(from: &mut impl Read, format: ImageFormat, stored: (u32, u32)) -> io::Result<Result<Raw, Error>> {
     let kind = byte(from)?;
     if kind != PICTURE {
         let detail = String::from_utf8_lossy(&extra(from)?).into_owned();
-        let format = ImageFormat::Avif;
         return Ok(Err(match kind {
             MALFORMED => Error::Malformed { format, detail },
             UNSUPPORTED => Error::Unsupported { format, detail },
-            _ => failed(detail),
+            _ => failed(format, detail),
         }));
     }
     let (width, height) = (word(from)?, word(from)?);
     if (width, height) != stored {
-        return Ok(Err(failed(format!("decoded as {width} x {height}, not {} x {}", stored.0, stored.1))));
+        return Ok(Err(failed(format, format!("decoded as {width} x {height}, not {} x {}", stored.0, stored.1))));
     }
     let channels = match byte(from)? {
         1 => Channels::Grey,
         2 => Channels::GreyAlpha,
         3 => Channels::Rgb,
         4 => Channels::Rgba,
+        INK => Channels::Cmyk,
         other => return Err(io::Error::other(format!("{other} channels"))),
     };
     let wide = byte(from)? != 0;
@@ -153,11 +155,29 @@ fn extra(from: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The child's whole life: AVIF from `input`, the picture or the reason against it to `output`.
+/// Decodes in this process.
+pub(super) fn here(format: ImageFormat, bytes: &[u8]) -> Result<Raw, Error> {
+    match format {
+        ImageFormat::Avif => avif::decode(bytes),
+        ImageFormat::Jxl => jxl::decode(bytes),
+        ImageFormat::Heic => heic::decode(bytes),
+        _ => Err(Error::Unsupported { format, detail: "not decoded apart".to_owned() }),
+    }
+}
+
+/// The child's whole life: a source from `input`, the picture or the reason against it to `output`.
 ///
 /// # Errors
 /// When it cannot read, write or confine itself; bytes that cannot be decoded are an answer, not an error.
-pub fn serve(time: Duration, memory_bytes: u64, mut input: impl Read, output: impl Write) -> io::Result<()> {
+pub fn serve(
+    format: &str,
+    time: Duration,
+    memory_bytes: u64,
+    mut input: impl Read,
+    output: impl Write,
+) -> io::Result<()> {
+    let format = ImageFormat::ALL.into_iter().find(|known| known.as_str() == format);
+    let format = format.ok_or_else(|| io::Error::other("no such format"))?;
     thread::Builder::new().name("deadline".into()).stack_size(64 << 10).spawn(move || {
         thread::park_timeout(time);
         std::process::exit(i32::from(TIMED_OUT));
@@ -165,7 +185,7 @@ pub fn serve(time: Duration, memory_bytes: u64, mut input: impl Read, output: im
     confine(memory_bytes)?;
     let mut bytes = Vec::new();
     input.read_to_end(&mut bytes)?;
-    write_answer(io::BufWriter::new(output), avif::decode(&bytes))
+    write_answer(io::BufWriter::new(output), here(format, &bytes))
 }
 
 /// No new file, no core dump, nothing written to disk, memory within its bound: what the decoder never needs is out of
@@ -204,7 +224,8 @@ fn write_answer(mut to: impl Write, decoded: Result<Raw, Error>) -> io::Result<(
     to.write_all(&width.to_le_bytes())?;
     to.write_all(&height.to_le_bytes())?;
     let wide = matches!(samples, Samples::Sixteen(_));
-    to.write_all(&[channels.count() as u8, u8::from(wide), primaries, transfer])?;
+    let kind = if channels == Channels::Cmyk { INK } else { channels.count() as u8 };
+    to.write_all(&[kind, u8::from(wide), primaries, transfer])?;
     write_extra(&mut to, &profile)?;
     match samples {
         Samples::Eight(bytes) => to.write_all(&bytes)?,
@@ -246,17 +267,23 @@ mod tests {
         ];
         for case in cases {
             let wire = answer(Ok(case.clone()));
-            let back = read_answer(&mut wire.as_slice(), (3, 2)).expect("whole").expect("a picture");
+            let back = read_answer(&mut wire.as_slice(), ImageFormat::Avif, (3, 2)).expect("whole").expect("a picture");
             assert_eq!(format!("{back:?}"), format!("{case:?}"));
             for cut in 0..wire.len() {
-                assert!(read_answer(&mut &wire[..cut], (3, 2)).is_err(), "cut at {cut}");
+                assert!(read_answer(&mut &wire[..cut], ImageFormat::Avif, (3, 2)).is_err(), "cut at {cut}");
             }
             // Of another size than the header that was judged: refused before anything is allocated for it.
-            assert!(matches!(read_answer(&mut wire.as_slice(), (3, 3)), Ok(Err(Error::Malformed { .. }))));
+            assert!(matches!(
+                read_answer(&mut wire.as_slice(), ImageFormat::Avif, (3, 3)),
+                Ok(Err(Error::Malformed { .. }))
+            ));
         }
         let unsupported = Error::Unsupported { format: ImageFormat::Avif, detail: "depth 9".into() };
         let wire = answer(Err(unsupported.clone()));
-        assert_eq!(read_answer(&mut wire.as_slice(), (3, 2)).expect("whole").expect_err("refused"), unsupported);
+        assert_eq!(
+            read_answer(&mut wire.as_slice(), ImageFormat::Avif, (3, 2)).expect("whole").expect_err("refused"),
+            unsupported
+        );
     }
 
     #[test]

@@ -15,7 +15,13 @@ pub(crate) fn picture_only(bytes: &[u8], format: ImageFormat) -> Option<Vec<u8>>
         ImageFormat::Webp => strip_webp(bytes),
         ImageFormat::Gif => strip_gif(bytes),
         ImageFormat::Avif => return avif::bare_end(bytes).map(|end| bytes[..end].to_vec()),
-        ImageFormat::Bmp | ImageFormat::Tiff | ImageFormat::Ico | ImageFormat::Svg => return None,
+        ImageFormat::Bmp
+        | ImageFormat::Tiff
+        | ImageFormat::Ico
+        | ImageFormat::Svg
+        | ImageFormat::Jxl
+        | ImageFormat::Heic
+        | ImageFormat::Icns => return None,
     };
     stripped.ok()
 }
