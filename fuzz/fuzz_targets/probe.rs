@@ -6,7 +6,7 @@ use pixgate::format::sniff;
 use pixgate::imaging::{Limits, probe};
 
 fuzz_target!(|bytes: &[u8]| {
-    let limits = Limits { allow_svg: true, ..Limits::default() };
+    let limits = Limits { allow_svg: true, allow_heic: true, ..Limits::default() };
     if let Ok(probe) = probe(bytes, &limits) {
         assert_eq!(Some(probe.format), sniff(bytes));
         assert!(probe.width >= 1 && probe.height >= 1 && probe.frames >= 1);

