@@ -18,6 +18,8 @@ use crate::imaging::{Error, Limits};
 const MAX_DEPTH: u32 = 4;
 /// Tiles and layers of one picture; 100 megapixels of tiles of 256 pixels are 1,526.
 const MAX_PARTS: usize = 4_096;
+/// Tiles are as large as this as a rule.
+const TILE_EDGE: u64 = 512;
 /// Bytes of one of the container's tables: items are looked up in them one after the other.
 const MAX_TABLE_BYTES: usize = 128 << 10;
 
@@ -167,7 +169,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Raw, Error> {
     let file = open(bytes)?;
     let id = file.primary_id;
     let (width, height) = coded_size(&file, id)?;
-    let options = Options { max_threads: 1, max_pixels: (u64::from(width) * u64::from(height)).max(1) };
+    // What is coded is a multiple of blocks, and tiles reach beyond the picture.
+    let beyond = |edge: u32| u64::from(edge) + 2 * TILE_EDGE;
+    let options = Options { max_threads: 1, max_pixels: beyond(width) * beyond(height) };
     let alpha = alpha_of(&file, id)?;
     let divide = alpha.is_some_and(|alpha| file.referenced_items(id, b"prem").contains(&alpha));
     let space = described(&file, id)?.unwrap_or_else(|| in_bitstream(&file, id).unwrap_or(Space::Srgb));
