@@ -84,7 +84,9 @@ async fn what_is_not_whole_is_not_passed_on() {
 async fn heic_is_drawn_where_it_is_allowed() {
     let origin = Origin::start().await;
     let app = Setup::new().set("images.allow_heic", true).start().await;
-    for name in ["opaque.heic", "yuv420.heic", "odd-51x37.heic", "alpha.heic", "grey.heic", "p3.heic", "orientation-6.heic"] {
+    for name in
+        ["opaque.heic", "yuv420.heic", "odd-51x37.heic", "alpha.heic", "grey.heic", "p3.heic", "orientation-6.heic"]
+    {
         let bytes = fixture(name);
         let url = offer(&origin, name, bytes.clone());
         assert_eq!(next_of(&app, &url).await.look().mime, "image/avif", "{name}");

@@ -51,13 +51,14 @@ fn upright(image: &ImageHeader) -> (u32, u32) {
     if image.orientation > 4 { (image.height, image.width) } else { (image.width, image.height) }
 }
 
-/// Bytes a pixel at the decoder's peak: its channels at 32 bits, more than once where frames are blended or filtered, and
-/// what it hands over; then that and its conversion.
+/// Bytes a pixel at the peak, as measured: in the decoder's process its channels at 16 bits, what it hands over (twice where
+/// that is words), and the frames that later ones of an animation refer to; and here what comes over.
 fn working(image: &ImageHeader) -> u32 {
     let channels = 3 + image.extra_channels;
-    let copies = if image.animated || image.extra_channels > 0 { 3 } else { 2 };
-    let sample = if image.bits <= 8 && !image.float { 1 } else { 2 };
-    4 * channels * copies + channels * sample * 2
+    let wide = image.bits > 8 || image.float;
+    let handed = channels * if wide { 4 } else { 1 };
+    let kept = if image.animated { 5 * channels } else { 0 };
+    2 * channels + handed + kept + channels * if wide { 2 } else { 1 }
 }
 
 /// The first bytes of the codestream, out of the boxes of a container (ISO/IEC 18181-2).
