@@ -240,7 +240,7 @@ mod tests {
             (b"\x89PNG\r\n\x1a\n", Some(ImageFormat::Png)),
             (b"GIF89a", Some(ImageFormat::Gif)),
             (b"RIFF\x10\0\0\0WEBPVP8 ", Some(ImageFormat::Webp)),
-            (b"BM\x36\0\0\0\0\0\0\0\x36", Some(ImageFormat::Bmp)),
+            (b"BM\x36\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0", Some(ImageFormat::Bmp)),
             (b"II\x2a\0", Some(ImageFormat::Tiff)),
             (b"MM\0\x2a", Some(ImageFormat::Tiff)),
             (b"\0\0\x01\0\x01\0", Some(ImageFormat::Ico)),

@@ -76,8 +76,7 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
         }
     }
     let header = Header::still(width, height, alpha_of(&file, id)?.is_some());
-    // The frame at 16 bits, alpha's too, RGBA at up to 16 bits, and its copies when it is cropped and turned. A crop does
-    // not make what is decoded smaller.
+    // A crop does not make what is decoded smaller.
     let per_pixel = u64::from(working(&file, id, header.alpha)?);
     let coded = u64::from(coded_width) * u64::from(coded_height) * per_pixel;
     let shown = (u64::from(width) * u64::from(height)).max(1);
@@ -91,8 +90,9 @@ fn working(file: &HeifFile<'_>, id: ItemId, alpha: bool) -> Result<u32, Error> {
         matches!(property, Property::CleanAperture { .. } | Property::Mirror(_))
             || matches!(property, Property::Rotation(quarters) if *quarters != 0)
     });
-    let copies = if turned { 2 } else { 1 };
-    Ok(2 * 6 + if alpha { 4 } else { 0 } + 4 * sample * (copies + 1))
+    // As measured: planes and RGBA, once more for alpha and what is turned, and here what comes over.
+    let there = 8 + if alpha { 8 } else { 0 } + if turned { 4 } else { 0 };
+    Ok(sample * (there + if alpha { 4 } else { 3 }) + 2)
 }
 
 /// The picture and, where it is made of parts, its first part and that one's, as far as this goes.
