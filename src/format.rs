@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::negotiation::{Negotiated, negotiate};
 
-/// How many bytes of a source are looked at to recognise it; more is never read, so sniffing has a bounded cost.
-pub const SNIFF_BYTES: usize = 1024;
+/// How many bytes of a source are looked at to recognise it; more is never read, so sniffing has a bounded cost. Drawings
+/// begin with comments of a licence's length, and each byte is passed once.
+pub const SNIFF_BYTES: usize = 65_536;
 
 /// How a JPEG XL file with boxes begins (ISO/IEC 18181-2).
 pub(crate) const JXL_CONTAINER: [u8; 12] = *b"\0\0\0\x0CJXL \r\n\x87\n";
@@ -204,7 +205,19 @@ fn starts_with_type(bytes: &[u8]) -> bool {
 ///
 /// One pass over the bounded prefix: no back-tracking, so hostile text cannot make it slow.
 fn is_svg(prefix: &[u8]) -> bool {
-    let mut text = prefix.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(prefix);
+    let narrow: Vec<u8>;
+    let mut text = match prefix {
+        // UTF-16 by its mark: what decides is ASCII.
+        [0xFE, 0xFF, rest @ ..] => {
+            narrow = rest.as_chunks::<2>().0.iter().map(|unit| if unit[0] == 0 { unit[1] } else { b'?' }).collect();
+            &narrow
+        }
+        [0xFF, 0xFE, rest @ ..] => {
+            narrow = rest.as_chunks::<2>().0.iter().map(|unit| if unit[1] == 0 { unit[0] } else { b'?' }).collect();
+            &narrow
+        }
+        _ => prefix.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(prefix),
+    };
     loop {
         text = text.trim_ascii_start();
         let end: &[u8] = if text.starts_with(b"<!--") {
@@ -223,7 +236,15 @@ fn is_svg(prefix: &[u8]) -> bool {
             None => return false,
         }
     }
-    text.strip_prefix(b"<svg")
+    let Some(name) = text.strip_prefix(b"<") else { return false };
+    // A name may have a prefix of its namespace, which is a short one.
+    let prefixed = name.iter().take(32).position(|byte| *byte == b':');
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let name = match prefixed {
+        Some(at) if at > 0 && name[..at].iter().all(is_name) => &name[at + 1..],
+        _ => name,
+    };
+    name.strip_prefix(b"svg")
         .and_then(|rest| rest.first())
         .is_some_and(|b| b.is_ascii_whitespace() || matches!(b, b'>' | b'/'))
 }
@@ -235,12 +256,25 @@ mod tests {
     #[test]
     fn magic_bytes_decide() {
         let avif = b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf";
-        let cases: [(&[u8], Option<ImageFormat>); 33] = [
+        let long = format!(
+            "<?xml version='1.0'?><!-- {} --><svg:svg xmlns:svg='http://www.w3.org/2000/svg'/>",
+            "licence ".repeat(400)
+        );
+        let wide = |text: &str, order: fn(u16) -> [u8; 2]| {
+            [&[0xFEFF][..], &text.encode_utf16().collect::<Vec<_>>()]
+                .concat()
+                .into_iter()
+                .flat_map(order)
+                .collect::<Vec<u8>>()
+        };
+        let (big, little) = (wide("<svg/>", u16::to_be_bytes), wide("<?xml ?><svg >", u16::to_le_bytes));
+        let cases: [(&[u8], Option<ImageFormat>); 39] = [
             (b"\xFF\xD8\xFF\xE0", Some(ImageFormat::Jpeg)),
             (b"\x89PNG\r\n\x1a\n", Some(ImageFormat::Png)),
             (b"GIF89a", Some(ImageFormat::Gif)),
             (b"RIFF\x10\0\0\0WEBPVP8 ", Some(ImageFormat::Webp)),
             (b"BM\x36\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0", Some(ImageFormat::Bmp)),
+            (b"BMW and other makes of car", None),
             (b"II\x2a\0", Some(ImageFormat::Tiff)),
             (b"MM\0\x2a", Some(ImageFormat::Tiff)),
             (b"\0\0\x01\0\x01\0", Some(ImageFormat::Ico)),
@@ -270,6 +304,11 @@ mod tests {
             (b"<!DOCTYPE svg [<!ENTITY a 'b'>]><svg>", Some(ImageFormat::Svg)),
             (b"<!DOCTYPE html><html><svg>", None),
             (b"<svgish>", None),
+            (long.as_bytes(), Some(ImageFormat::Svg)),
+            (&big, Some(ImageFormat::Svg)),
+            (&little, Some(ImageFormat::Svg)),
+            (b"<a:svgish>", None),
+            (b"<html :svg>", None),
             (b"%PDF-1.7", None),
             (b"", None),
         ];

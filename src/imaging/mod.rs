@@ -116,6 +116,9 @@ pub struct Probe {
     pub has_alpha: bool,
     /// Frames; 1 for a still picture.
     pub frames: u32,
+    /// The source's own bytes are another picture than ours of the same size: ink, high dynamic range, more bits. They are
+    /// never handed out in place of ours, so that a picture looks the same at every width.
+    pub foreign: bool,
     /// Estimated peak memory of decoding and scaling, in bytes: what admission reserves.
     ///
     /// 0 for what is never decoded here, only passed on.
@@ -280,6 +283,7 @@ fn original(bytes: &[u8], probe: &Probe, settings: &Settings, deadline: Instant)
 fn kept(bytes: &[u8], probe: &Probe, transform: &Transform, format: ImageFormat, encoded: usize) -> Option<Vec<u8>> {
     let size = Geometry::Scale { width: probe.width, height: probe.height };
     let same = probe.format == format
+        && !probe.foreign
         && transform.geometry == size
         && transform.background.is_none()
         && probe.orientation == Orientation::NoTransforms

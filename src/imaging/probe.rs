@@ -33,6 +33,7 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Probe, Error> {
         orientation: header.orientation,
         has_alpha: header.alpha,
         frames: header.frames,
+        foreign: header.foreign,
         decoded_bytes: if format.is_passed_on(limits.allow_heic) { 0 } else { decoded_bytes(&header) },
     })
 }

@@ -104,3 +104,17 @@ fn the_placeholder_alone_is_the_one_of_the_render() {
     assert_eq!(alone.blurhash, rendered.expect("rendered").placeholder.blurhash);
     assert_eq!(placeholder(&bytes, &probe, &settings, Instant::now()).err(), Some(Error::Deadline));
 }
+
+#[test]
+fn a_source_that_is_another_picture_than_ours_is_never_kept() {
+    // Ink, and twelve bits: each in its own format, at its own size, where its own bytes are fewer than ours.
+    for (name, format) in [("cmyk.jpg", ImageFormat::Jpeg), ("twelve-bit.avif", ImageFormat::Avif)] {
+        let (_, rendered) = run(name, Output::Still(format), None, 100, None);
+        let rendered = rendered.expect("rendered");
+        assert!(!rendered.original, "{name}");
+        assert!(!reprobe(&rendered).foreign, "{name}: ours is what everybody shows");
+    }
+    for name in ["grad.jpg", "yuv420.avif", "ten-bit.avif", "rgb.png"] {
+        assert!(!probe(&fixture(name), &Limits::default()).expect("probed").foreign, "{name}");
+    }
+}

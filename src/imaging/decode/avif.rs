@@ -32,12 +32,25 @@ fn open(bytes: &[u8]) -> Result<Container<'_>, Error> {
 pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let container = open(bytes)?;
     within("metadata bytes", container.icc.map_or(0, <[u8]>::len) as u64, limits.max_metadata_bytes as u64)?;
-    let Item { width, height, .. } = container.colour;
+    let (width, height) = container.shown();
+    // All of the coded picture is decoded, whatever part of it is shown.
+    let (coded_width, coded_height) = (u64::from(container.colour.width), u64::from(container.colour.height));
+    within("width", coded_width, u64::from(limits.max_edge))?;
+    within("height", coded_height, u64::from(limits.max_edge))?;
+    within("pixels", coded_width * coded_height, limits.max_pixels)?;
+    let shown = (u64::from(width) * u64::from(height)).max(1);
     let orientation = orient::turned_and_mirrored(container.quarters, container.mirror);
     let alpha = container.alpha.is_some();
     // Planes of the decoder at up to 16 bits with its own copy for filtering, then RGB at up to 16 bits, then 8.
-    let working = 2 * 6 + 6 + 3 + if alpha { 4 } else { 0 };
-    Ok(Header { orientation, working, ..Header::still(width, height, alpha) })
+    let working: u64 = 2 * 6 + 6 + 3 + if alpha { 4 } else { 0 };
+    // Above ten bits, which is what is written, PQ, HLG, and what only the bitstream says.
+    let working = u32::try_from((working * coded_width * coded_height).div_ceil(shown)).unwrap_or(u32::MAX);
+    let described = match container.nclx {
+        Some(nclx) if nclx.transfer != 2 => ![16, 18].contains(&nclx.transfer),
+        _ => container.icc.is_some(),
+    };
+    let foreign = container.twelve_bits || !described;
+    Ok(Header { orientation, foreign, working, ..Header::still(width, height, alpha) })
 }
 
 /// Where the container ends, when it holds nothing beside the picture that would have to be taken out.
@@ -77,7 +90,11 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Raw, Error> {
             }
         };
     }
-    Ok(Raw { width, height, channels, samples, space })
+    let raw = Raw { width, height, channels, samples, space };
+    Ok(match container.aperture {
+        Some(aperture) => aperture.cut(raw),
+        None => raw,
+    })
 }
 
 /// Colour and alpha as one; colour that was multiplied with alpha is divided by it.

@@ -219,12 +219,59 @@ fn apply(samples: &Samples, channels: Channels, profile: &ColorProfile) -> Optio
     match samples {
         Samples::Eight(values) => {
             let transform = profile.create_transform_8bit(from, &srgb, to, options).ok()?;
-            Some((Samples::Eight(run(transform.as_ref(), values, channels, out)?), out))
+            let mut colours = run(transform.as_ref(), values, channels, out)?;
+            if channels == Channels::Cmyk {
+                let black = run(transform.as_ref(), &[u8::MAX; 4], channels, out)?;
+                deepen(&mut colours, black.iter().map(|value| f32::from(*value) / 255.0), 255.0);
+            }
+            Some((Samples::Eight(colours), out))
         }
         Samples::Sixteen(values) => {
             let transform = profile.create_transform_16bit(from, &srgb, to, options).ok()?;
-            Some((Samples::Sixteen(run(transform.as_ref(), values, channels, out)?), out))
+            let mut colours = run(transform.as_ref(), values, channels, out)?;
+            if channels == Channels::Cmyk {
+                let black = run(transform.as_ref(), &[u16::MAX; 4], channels, out)?;
+                deepen(&mut colours, black.iter().map(|value| f32::from(*value) / 65_535.0), 65_535.0);
+            }
+            Some((Samples::Sixteen(colours), out))
         }
+    }
+}
+
+/// Black point compensation (ICC white paper 40): the darkest that ink can be becomes black, white stays, and what lies
+/// between is moved in proportion, in linear light. The engine has none. `black` is what all inks together become, of
+/// which the light counts and not the tint. `top` is the largest sample.
+fn deepen<T: Copy + Into<f32> + Deepened>(values: &mut [T], black: impl Iterator<Item = f32>, top: f32) {
+    let light = |code: f32| if code <= 0.040_45 { code / 12.92 } else { ((code + 0.055) / 1.055).powf(2.4) };
+    let code = |light: f32| if light <= 0.003_130_8 { light * 12.92 } else { 1.055 * light.powf(1.0 / 2.4) - 0.055 };
+    let darkest: f32 = black.zip([0.2126, 0.7152, 0.0722]).map(|(value, share)| share * light(value)).sum();
+    // No ink is lighter than this; a profile that says so is not of ink.
+    if !(0.0..0.2).contains(&darkest) {
+        return;
+    }
+    let moved: Vec<T> = (0..=top as u32)
+        .map(|value| {
+            let whole = (light(value as f32 / top) - darkest) / (1.0 - darkest);
+            T::of_code(code(whole.max(0.0)) * top + 0.5)
+        })
+        .collect();
+    values.iter_mut().for_each(|value| *value = moved[(*value).into() as usize]);
+}
+
+/// A sample that a code value can be stored in.
+trait Deepened {
+    fn of_code(code: f32) -> Self;
+}
+
+impl Deepened for u8 {
+    fn of_code(code: f32) -> Self {
+        code as Self
+    }
+}
+
+impl Deepened for u16 {
+    fn of_code(code: f32) -> Self {
+        code as Self
     }
 }
 

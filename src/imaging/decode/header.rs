@@ -21,6 +21,8 @@ pub(crate) struct Header {
     pub(crate) frames: u32,
     /// How often an animation plays; 0 for ever.
     pub(crate) plays: u32,
+    /// Its own bytes are another picture than we would make of it: ink, high dynamic range, more bits than are written.
+    pub(crate) foreign: bool,
     /// Bytes a pixel that the decoder holds at its peak, its output included.
     pub(crate) working: u32,
 }
@@ -29,7 +31,16 @@ impl Header {
     /// An upright still picture of 8-bit samples decoded in place.
     pub(crate) const fn still(width: u32, height: u32, alpha: bool) -> Self {
         let working = if alpha { 4 } else { 3 };
-        Self { width, height, orientation: Orientation::NoTransforms, alpha, frames: 1, plays: 1, working }
+        Self {
+            width,
+            height,
+            orientation: Orientation::NoTransforms,
+            alpha,
+            frames: 1,
+            plays: 1,
+            foreign: false,
+            working,
+        }
     }
 }
 

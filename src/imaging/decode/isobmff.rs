@@ -3,11 +3,13 @@
 //! The law: borrowed slices only, every loop bounded by the bytes it reads or by a constant; nothing is copied that the
 //! file does not hold. Written by hand because it is small, and because the known parsers hand out raw pointers.
 
+mod aperture;
 mod reader;
 mod sequence;
 
 use std::borrow::Cow;
 
+pub(super) use self::aperture::Aperture;
 pub(super) use self::reader::Fault;
 use self::reader::{Parsed, Reader};
 use self::sequence::sequence;
@@ -46,10 +48,21 @@ pub(super) struct Container<'a> {
     /// Counter-clockwise quarter turns.
     pub(super) quarters: u8,
     pub(super) mirror: Option<Mirror>,
+    /// The part of the picture that is shown, before it is turned; `None` for all of it.
+    pub(super) aperture: Option<Aperture>,
+    /// Samples have twelve bits.
+    pub(super) twelve_bits: bool,
     /// Whether there is EXIF, XMP or other data beside the picture.
     pub(super) has_metadata: bool,
     /// Where the last box ends.
     pub(super) end: usize,
+}
+
+impl Container<'_> {
+    /// Width and height of what is shown, before it is turned.
+    pub(super) fn shown(&self) -> (u32, u32) {
+        self.aperture.map_or((self.colour.width, self.colour.height), |aperture| (aperture.width, aperture.height))
+    }
 }
 
 struct Entry {
@@ -110,22 +123,27 @@ fn still<'a>(bytes: &'a [u8], meta: &Meta<'a>, end: usize, tracks: bool) -> Pars
     for (_, body) in meta.properties_of(meta.primary).filter(|(kind, _)| kind == b"colr") {
         read_colour(body, &mut icc, &mut nclx)?;
     }
-    if meta.property(meta.primary, b"clap").is_some() {
-        return Err(Fault::Unsupported("a clean aperture"));
-    }
+    let colour = meta.item(bytes, meta.primary)?;
+    // One that does not lie within the picture is ignored.
+    let clap = meta.property(meta.primary, b"clap");
+    let aperture = clap.and_then(|body| Aperture::read(body, (colour.width, colour.height)));
+    // Marker and version, profile and level, then tier and depth (AV1-ISOBMFF, section 2.3.3).
+    let twelve_bits = meta.property(meta.primary, b"av1C").and_then(|body| body.0.get(2).copied());
     let quarters = meta.property(meta.primary, b"irot").map_or(Ok(0), |mut body| body.u8())? & 3;
     let mirror = match meta.property(meta.primary, b"imir") {
         None => None,
         Some(mut body) => Some(if body.u8()? & 1 == 0 { Mirror::TopBottom } else { Mirror::LeftRight }),
     };
     Ok(Container {
-        colour: meta.item(bytes, meta.primary)?,
+        colour,
         alpha: alpha_id.map(|id| meta.item(bytes, id)).transpose()?,
         premultiplied,
         icc,
         nclx,
         quarters,
         mirror,
+        aperture,
+        twelve_bits: twelve_bits.is_some_and(|depth| depth & 0x60 == 0x60),
         has_metadata: tracks || meta.entries.iter().any(|entry| matches!(&entry.kind, b"Exif" | b"mime" | b"uri ")),
         end,
     })

@@ -3,6 +3,8 @@
 //! The law: **a file without its end is refused**, not shown half grey; the walk looks for the end, strict decoding for
 //! damage before it. Four-component files are ink: Adobe's are stored inverted (Adobe TN 5116), others as they are.
 
+use std::collections::BTreeMap;
+
 use std::ops::Range;
 
 use image::metadata::Orientation;
@@ -106,10 +108,35 @@ fn find_ff(bytes: &[u8]) -> Option<usize> {
     Some(block + bytes[block..].iter().position(|byte| *byte == 0xFF)?)
 }
 
+/// How components lie in the file.
+#[derive(Default)]
+struct Layout {
+    components: u8,
+    /// Samples across and down of each component.
+    sampling: Vec<(u8, u8)>,
+    /// A scan has fewer components than the picture.
+    apart: bool,
+    restarts: bool,
+}
+
+impl Layout {
+    /// What the decoder would draw as something else without a word; an error is better than that.
+    fn misread(&self, process: u8) -> Option<&'static str> {
+        let (&(across, down), others) = self.sampling.split_first()?;
+        if others.iter().any(|(h, v)| *h > across || *v > down) {
+            return Some("luma of fewer samples than chroma");
+        }
+        let shared = self.sampling.iter().any(|(_, v)| *v > 1);
+        let sequential = process != 0xC2 && self.components > 1;
+        (sequential && self.apart && (shared || self.restarts)).then_some("scans of single components of this sampling")
+    }
+}
+
 /// What the frame header and the segments before the first scan say.
 pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let mut frame: Option<(u8, u32, u32, u8)> = None;
-    let mut orientation = Orientation::NoTransforms;
+    let mut exif = None;
+    let mut layout = Layout::default();
     let mut metadata = 0;
     let mut scans = 0u32;
     walk(bytes, |segment| {
@@ -126,15 +153,23 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
                     return Err(unsupported(format!("coding process SOF{}", segment.marker - 0xC0)));
                 }
                 frame = Some((segment.marker, u32::from(width), u32::from(height), components));
+                layout.components = components;
+                layout.sampling =
+                    body[6..].chunks_exact(3).map(|component| (component[1] >> 4, component[1] & 15)).collect();
             }
             (0xE1, body) => {
                 metadata += body.len();
-                if let Some(found) = body.strip_prefix(b"Exif\0\0").and_then(Orientation::from_exif_chunk) {
-                    orientation = found;
+                // The first segment of EXIF counts, as in browsers and every tool, even if it says nothing of this.
+                if let Some(body) = body.strip_prefix(b"Exif\0\0").filter(|_| exif.is_none()) {
+                    exif = Some(Orientation::from_exif_chunk(body).unwrap_or(Orientation::NoTransforms));
                 }
             }
             (0xE2..=0xED | 0xEF | 0xFE, body) => metadata += body.len(),
-            (0xDA, _) => scans += 1,
+            (0xDA, body) => {
+                scans += 1;
+                layout.apart |= body.first().is_some_and(|count| *count < layout.components);
+            }
+            (0xDD, body) => layout.restarts |= body != [0, 0],
             _ => {}
         }
         super::header::within("metadata bytes", metadata as u64, limits.max_metadata_bytes as u64)?;
@@ -149,10 +184,15 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     if !matches!(components, 1 | 3 | 4) {
         return Err(unsupported(format!("{components} components")));
     }
+    if let Some(kind) = layout.misread(process) {
+        return Err(unsupported(kind));
+    }
     // Decoded samples, and for progressive files the coefficients of the whole picture at 16 bits.
     let coefficients = if process == 0xC2 { 2 * u32::from(components) } else { 0 };
     let output = if components == 4 { 4 + 3 } else { 3 };
-    Ok(Header { orientation, working: coefficients + output, ..Header::still(width, height, false) })
+    let orientation = exif.unwrap_or(Orientation::NoTransforms);
+    let foreign = components == 4;
+    Ok(Header { orientation, foreign, working: coefficients + output, ..Header::still(width, height, false) })
 }
 
 /// Decodes the whole picture.
@@ -176,9 +216,9 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raw, Error> {
     let mut pixels = decoder.decode().map_err(refused)?;
     let (width, height) = decoder.dimensions().ok_or_else(|| malformed("no dimensions"))?;
     if channels == Channels::Cmyk {
-        to_ink(&mut pixels, colours == Some(ColorSpace::YCCK), has_adobe_marker(bytes));
+        to_ink(&mut pixels, colours == Some(ColorSpace::YCCK));
     }
-    let space = decoder.icc_profile().map_or(Space::Srgb, Space::Icc);
+    let space = profile(bytes)?.map_or(Space::Srgb, Space::Icc);
     Ok(Raw { width: width as u32, height: height as u32, channels, samples: Samples::Eight(pixels), space })
 }
 
@@ -192,38 +232,46 @@ fn refused(error: DecodeErrors) -> Error {
     }
 }
 
-fn has_adobe_marker(bytes: &[u8]) -> bool {
-    let mut found = false;
-    // The file was walked to its end when it was probed; an error here only means that no marker is seen.
-    let walked = walk(bytes, |segment| {
-        found |= segment.marker == 0xEE && segment.body.starts_with(b"Adobe");
+/// The colour profile, put together from its numbered parts (ICC.1, annex B.4). A part that is there twice counts once:
+/// some writers repeat the profile after the frame header.
+fn profile(bytes: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    let mut parts: BTreeMap<u8, &[u8]> = BTreeMap::new();
+    let mut count = 0;
+    walk(bytes, |segment| {
+        if let (0xE2, Some(&[number, of, ref part @ ..])) =
+            (segment.marker, segment.body.strip_prefix(b"ICC_PROFILE\0"))
+        {
+            parts.entry(number).or_insert(part);
+            count = if count == 0 { of } else { count };
+        }
         Ok(())
-    });
-    walked.is_ok() && found
+    })?;
+    let whole = count > 0 && parts.len() == usize::from(count) && parts.keys().copied().eq(1..=count);
+    Ok(whole.then(|| parts.into_values().flatten().copied().collect()))
 }
 
-/// Stored four components to ink coverage, in place.
-fn to_ink(pixels: &mut [u8], ycck: bool, adobe: bool) {
+/// Stored four components to ink coverage, in place. Stored is the complement of ink: what Adobe's marker says, and what
+/// browsers and libvips take files without it for.
+fn to_ink(pixels: &mut [u8], ycck: bool) {
     for pixel in pixels.chunks_exact_mut(4) {
         if ycck {
             let [y, cb, cr] = [pixel[0], pixel[1], pixel[2]].map(i32::from);
             let (cb, cr) = (cb - 128, cr - 128);
-            // JFIF's conversion in 16-bit fixed point. YCCK holds the complement of the stored ink, so that for Adobe's
-            // inverted files this is the ink itself.
+            // JFIF's conversion in 16-bit fixed point. YCCK holds the complement of the stored ink: the ink itself.
             let rgb = [
                 y + ((91_881 * cr + 32_768) >> 16),
                 y - ((22_554 * cb + 46_802 * cr + 32_768) >> 16),
                 y + ((116_130 * cb + 32_768) >> 16),
             ];
             for (value, channel) in pixel.iter_mut().zip(rgb) {
-                let channel = channel.clamp(0, 255) as u8;
-                *value = if adobe { channel } else { 255 - channel };
+                *value = channel.clamp(0, 255) as u8;
             }
-            if adobe {
-                pixel[3] = 255 - pixel[3];
-            }
-        } else if adobe {
+            pixel[3] = 255 - pixel[3];
+        } else {
             pixel.iter_mut().for_each(|value| *value = 255 - *value);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -120,10 +120,16 @@ impl Chunks {
                     let alpha = colour & 4 != 0;
                     // The 8-bit result beside the decoder's own samples.
                     let samples = if alpha { 4 } else { 3 } * if depth == 16 { 2 } else { 1 };
-                    first = Some(Header { working: samples + 4, ..Header::still(width, height, alpha) });
+                    first = Some(Header {
+                        working: samples + 4,
+                        foreign: depth == 16,
+                        ..Header::still(width, height, alpha)
+                    });
                 }
                 (_, None) => return Err(malformed("the first chunk is no header")),
                 (b"tRNS", Some(header)) => header.alpha = true,
+                // PQ and HLG.
+                (b"cICP", Some(header)) => header.foreign |= matches!(data.get(1), Some(16 | 18)),
                 (b"eXIf", Some(header)) => {
                     metadata += data.len();
                     // Before or after the pixels: the specification (third edition) allows both.

@@ -3,6 +3,7 @@
 //! The law: **a drawing reaches nothing outside itself** (no file, no network, no other SVG; pictures only as data URLs,
 //! judged like any source), and its cost is weighed before it is drawn: expanded elements, depth, effects times pixels.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -44,8 +45,13 @@ fn unsupported(detail: impl ToString) -> Error {
 /// Size in pixels, from the root's attributes as usvg reads them.
 pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let size = on_a_deep_stack(|| Ok(parse(bytes, limits)?.0.size().to_int_size()))?;
+    let (width, height) = (f64::from(size.width()), f64::from(size.height()));
+    // A drawing has no pixels of its own: one that is larger than any picture may be is one of the same shape that is not.
+    let edge = f64::from(limits.max_edge) / width.max(height);
+    let scale = (limits.max_pixels as f64 / (width * height)).sqrt().min(edge).min(1.0);
+    let side = |side: f64| (side * scale).floor().max(1.0) as u32;
     // Layers of effects beside the canvas and the picture.
-    Ok(Header { working: 24, ..Header::still(size.width(), size.height(), true) })
+    Ok(Header { working: 24, ..Header::still(side(width), side(height), true) })
 }
 
 /// Draws at exactly this size, aspect not kept: the caller has computed it.
@@ -76,13 +82,26 @@ fn on_a_deep_stack<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> R
     })
 }
 
+/// The text, from UTF-16 where its mark says so.
+fn text(bytes: &[u8]) -> Result<Cow<'_, str>, Error> {
+    let wide = |rest: &[u8], order: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = rest.as_chunks::<2>().0.iter().map(|unit| order(*unit)).collect();
+        String::from_utf16(&units).map(Cow::Owned).map_err(|_| malformed("not UTF-16, as its mark says"))
+    };
+    match bytes {
+        [0xFE, 0xFF, rest @ ..] => wide(rest, u16::from_be_bytes),
+        [0xFF, 0xFE, rest @ ..] => wide(rest, u16::from_le_bytes),
+        _ => std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| malformed("not UTF-8")),
+    }
+}
+
 /// The drawing, and how many of its elements need a layer.
 fn parse(bytes: &[u8], limits: &Limits) -> Result<(Tree, u64), Error> {
     within("SVG bytes", bytes.len() as u64, MAX_BYTES)?;
-    let text = std::str::from_utf8(bytes).map_err(|_| malformed("not UTF-8"))?;
+    let text = text(bytes)?;
     // DTDs are common in exported drawings; roxmltree bounds entity expansion and resolves no external entity.
     let options = ParsingOptions { allow_dtd: true, nodes_limit: MAX_NODES, ..ParsingOptions::default() };
-    let document = Document::parse_with_options(text, options).map_err(malformed)?;
+    let document = Document::parse_with_options(&text, options).map_err(malformed)?;
     let weight = Scale::new(&document).weigh(document.root_element(), 0)?;
     within("SVG elements", weight.elements, MAX_WEIGHT)?;
     let budget = AtomicU64::new(limits.max_pixels / 4);

@@ -56,12 +56,42 @@ impl Matrix {
             7 => luma(0.212, 0.087),
             8 => Some(Self::YCgCo),
             9 => luma(0.2627, 0.0593),
-            // Derived from the primaries: those of BT.709 and 2020 have names.
-            12 if primaries == 1 => luma(0.2126, 0.0722),
-            12 if primaries == 9 => luma(0.2627, 0.0593),
+            // Derived from the primaries; unspecified ones are BT.709's.
+            12 => derived(if primaries == 2 { 1 } else { primaries }),
             _ => None,
         }
     }
+}
+
+/// The shares of red and blue in luma that primaries lead to (H.273, equations 32 to 37).
+fn derived(primaries: u8) -> Option<Matrix> {
+    const D65: (f64, f64) = (0.3127, 0.3290);
+    const C: (f64, f64) = (0.310, 0.316);
+    let (red, green, blue, white) = match primaries {
+        1 => ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060), D65),
+        4 => ((0.670, 0.330), (0.210, 0.710), (0.140, 0.080), C),
+        5 => ((0.640, 0.330), (0.290, 0.600), (0.150, 0.060), D65),
+        6 | 7 => ((0.630, 0.340), (0.310, 0.595), (0.155, 0.070), D65),
+        8 => ((0.681, 0.319), (0.243, 0.692), (0.145, 0.049), C),
+        9 => ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046), D65),
+        11 => ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060), (0.314, 0.351)),
+        12 => ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060), D65),
+        22 => ((0.630, 0.340), (0.295, 0.605), (0.155, 0.077), D65),
+        _ => return None,
+    };
+    let z = |(x, y): (f64, f64)| 1.0 - x - y;
+    // Twice the area of a triangle of chromaticities, from z and y, x and z, x and y in turn.
+    let share = |first: (f64, f64), second: (f64, f64), third: (f64, f64)| {
+        first.1
+            * (white.0 * (second.1 * z(third) - third.1 * z(second))
+                + white.1 * (third.0 * z(second) - second.0 * z(third))
+                + z(white) * (second.0 * third.1 - third.0 * second.1))
+    };
+    let whole = white.1
+        * (red.0 * (green.1 * z(blue) - blue.1 * z(green))
+            + green.0 * (blue.1 * z(red) - red.1 * z(blue))
+            + blue.0 * (red.1 * z(green) - green.1 * z(red)));
+    Some(Matrix::Luma { red: (share(red, green, blue) / whole) as f32, blue: (share(blue, red, green) / whole) as f32 })
 }
 
 /// Range of the samples.
@@ -259,5 +289,16 @@ mod tests {
         let range = Range { depth: 10, full: true };
         assert_eq!(rgb::<u16>([luma, chroma, chroma], BT709, range), [65_535; 27]);
         assert_eq!(grey::<u8>(luma, range), [255; 9]);
+    }
+
+    #[test]
+    fn shares_of_luma_follow_from_the_primaries() {
+        for (primaries, red, blue) in
+            [(1, 0.2126, 0.0722), (9, 0.2627, 0.0593), (6, 0.2124, 0.0866), (12, 0.2290, 0.0793)]
+        {
+            let Some(Matrix::Luma { red: r, blue: b }) = Matrix::of(12, primaries) else { panic!("{primaries}") };
+            assert!((r - red).abs() < 1e-3 && (b - blue).abs() < 1e-3, "{primaries}: {r} {b}");
+        }
+        assert_eq!(Matrix::of(12, 10), None);
     }
 }

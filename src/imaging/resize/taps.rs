@@ -2,11 +2,14 @@
 //! Computed once for all rows or columns.
 
 use std::f64::consts::PI;
+use std::ops::Range;
 
 /// The weights of all output samples along one side; those of each sum to 1.
 pub(super) struct Taps {
     /// The first source sample of each output sample, and where its weights begin.
     spans: Vec<(usize, usize)>,
+    /// The source samples of the kernel's middle, for each output sample.
+    middles: Vec<(usize, usize)>,
     weights: Vec<f32>,
 }
 
@@ -38,7 +41,8 @@ impl Taps {
         let scale = content / target as f64;
         // Enlarging interpolates; reducing averages over as much more of the source.
         let stretch = scale.max(1.0);
-        let mut taps = Self { spans: Vec::with_capacity(target), weights: Vec::new() };
+        let mut taps =
+            Self { spans: Vec::with_capacity(target), middles: Vec::with_capacity(target), weights: Vec::new() };
         for output in 0..target {
             let centre = (output as f64 + 0.5) * scale;
             let first = ((centre - SUPPORT * stretch).floor().max(0.0) as usize).min(source - 1);
@@ -58,6 +62,10 @@ impl Taps {
             let sum: f32 = taps.weights[start..].iter().sum();
             taps.weights[start..].iter_mut().for_each(|weight| *weight /= sum);
             taps.spans.push((first, start));
+            // Within one output sample of the centre, where all weights are positive; the nearest is among them.
+            let near = |at: &usize| place(*at).abs() < 1.0;
+            let from = (first..end).find(near).unwrap_or(first);
+            taps.middles.push((from, (from..end).take_while(near).last().map_or(from, |last| last + 1)));
         }
         taps
     }
@@ -68,6 +76,15 @@ impl Taps {
         let (first, start) = self.spans[output];
         let end = self.spans.get(output + 1).map_or(self.weights.len(), |next| next.1);
         (first, &self.weights[start..end])
+    }
+}
+
+impl Taps {
+    /// The source samples under the middle of output sample `output`'s kernel.
+    #[inline(always)]
+    pub(super) fn middle(&self, output: usize) -> Range<usize> {
+        let (start, end) = self.middles[output];
+        start..end
     }
 }
 

@@ -129,3 +129,27 @@ fn extreme_shapes_scale_and_broken_ones_are_refused() {
     assert!(apply(short, &scale_to(2, 2), None).is_err());
     assert!(apply(rgb(4, 4, |_, _| [0; 3]), &scale_to(0, 2), None).is_err());
 }
+
+/// Lines of `line` on a ground of `ground`, every sixteenth one two pixels wide, both ways.
+fn lines(ground: u8, line: u8) -> Picture {
+    rgb(192, 192, |x, y| if x % 16 < 2 || y % 16 < 2 { [line; 3] } else { [ground; 3] })
+}
+
+#[test]
+fn bright_lines_on_a_dark_ground_have_no_black_outline() {
+    for ground in [18u8, 32, 60, 110] {
+        for size in [96, 80, 64, 50, 130] {
+            let scaled = apply(lines(ground, 255), &scale_to(size, size), None).unwrap();
+            let darkest = scaled.pixels.iter().min().copied().unwrap_or_default();
+            // Two passes, each to four fifths of the light: at most a third less light, about a sixth of the code value.
+            assert!(darkest >= ground - ground / 5 - 1, "{ground} at {size}: {darkest}");
+        }
+    }
+}
+
+#[test]
+fn dark_lines_on_a_bright_ground_stay_dark() {
+    let scaled = apply(lines(240, 0), &scale_to(96, 96), None).unwrap();
+    let darkest = scaled.pixels.iter().min().copied().unwrap_or_default();
+    assert!(darkest < 40, "{darkest}");
+}

@@ -73,3 +73,16 @@ fn a_linear_picture_gets_the_srgb_curve() {
     let got = picture(Channels::Grey, Samples::Eight(vec![128]), space());
     assert!(close(&got.pixels, &[188; 3], 1), "{:?}", got.pixels);
 }
+
+#[test]
+fn the_darkest_ink_becomes_black_and_white_stays() {
+    // What all inks of a press profile come to, a black between, and paper.
+    let mut values = [32, 31, 31, 55, 53, 53, 255, 255, 255];
+    let black = [32.0, 31.0, 31.0].map(|value: f32| value / 255.0);
+    deepen(&mut values, black.into_iter(), 255.0);
+    // The middle one by Adobe's and lcms's compensation: (43, 41, 42).
+    assert!(close(&values, &[1, 0, 0, 43, 41, 41, 255, 255, 255], 2), "{values:?}");
+    let mut deep = [0x2020_u16, 0xFFFF];
+    deepen(&mut deep, [32.0 / 255.0; 3].into_iter(), 65_535.0);
+    assert_eq!(deep, [0, 0xFFFF]);
+}

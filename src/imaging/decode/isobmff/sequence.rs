@@ -54,5 +54,17 @@ pub(super) fn sequence<'a>(bytes: &'a [u8], moov: Reader<'a>, end: usize) -> Par
     let data = data.ok_or(Fault::Malformed("a sample lies outside the file: it is truncated"))?;
     let colour = Item { width, height, columns: 1, tiles: vec![Cow::Borrowed(data)] };
     let (alpha, premultiplied, quarters, mirror) = (None, false, 0, None);
-    Ok(Container { colour, alpha, premultiplied, icc, nclx, quarters, mirror, has_metadata: true, end })
+    Ok(Container {
+        colour,
+        alpha,
+        premultiplied,
+        icc,
+        nclx,
+        quarters,
+        mirror,
+        aperture: None,
+        twelve_bits: false,
+        has_metadata: true,
+        end,
+    })
 }
