@@ -81,15 +81,10 @@ mod tests {
 
     #[test]
     fn what_became_better_instead_of_smaller_becomes_both() {
-        let stars = fixture("hubble.jpg", 520);
-        let (first, made) = (encoded(&stars, Effort::Fast), encoded(&stars, Effort::Dense));
-        let last = refined(&stars, made.len(), &first).unwrap();
-        assert!(
-            made.len() as f64 > first.len() as f64 * WORTH,
-            "{} {}: or the picture shows nothing",
-            made.len(),
-            first.len()
-        );
+        let stars = fixture("hubble.jpg", 540);
+        let first = encoded(&stars, Effort::Fast);
+        // As if more effort had made no fewer bytes, which depends on how the picture was scaled.
+        let last = refined(&stars, first.len(), &first).unwrap();
         assert!(last.len() * 10 < first.len() * 9, "{} of {}", last.len(), first.len());
         let score = |bytes: &[u8]| score(&stars, &calibration::decode(bytes).unwrap()).unwrap();
         assert!(score(&last) > score(&first) + 5.0, "{} {}", score(&last), score(&first));

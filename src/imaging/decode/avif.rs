@@ -43,13 +43,10 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let alpha = container.alpha.is_some();
     // Planes of the decoder at up to 16 bits with its own copy for filtering, then RGB at up to 16 bits, then 8.
     let working: u64 = 2 * 6 + 6 + 3 + if alpha { 4 } else { 0 };
-    // Above ten bits, which is what is written, PQ, HLG, and what only the bitstream says.
     let working = u32::try_from((working * coded_width * coded_height).div_ceil(shown)).unwrap_or(u32::MAX);
-    let described = match container.nclx {
-        Some(nclx) if nclx.transfer != 2 => ![16, 18].contains(&nclx.transfer),
-        _ => container.icc.is_some(),
-    };
-    let foreign = container.twelve_bits || !described;
+    // Above ten bits, which is what is written; PQ and HLG.
+    let wide_range = container.nclx.is_some_and(|nclx| [16, 18].contains(&nclx.transfer));
+    let foreign = container.twelve_bits || wide_range;
     Ok(Header { orientation, foreign, working, ..Header::still(width, height, alpha) })
 }
 

@@ -69,9 +69,6 @@ fn strip_png(bytes: &[u8]) -> Result<Vec<u8>, Error> {
 fn strip_webp(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     const KEPT: [&[u8; 4]; 7] = [b"VP8X", b"ICCP", b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L"];
     const EXIF_AND_XMP: u8 = 0x0C;
-    const ALPHA: u8 = 0x10;
-    // Some readers believe the flag, which not every writer sets.
-    let alpha = if webp::has_alpha(bytes)? { ALPHA } else { 0 };
     let mut out = b"RIFF\0\0\0\0WEBP".to_vec();
     webp::walk(bytes, |kind, _, whole| {
         if KEPT.contains(&&kind) {
@@ -80,7 +77,7 @@ fn strip_webp(bytes: &[u8]) -> Result<Vec<u8>, Error> {
             if &kind == b"VP8X"
                 && let Some(flags) = out.get_mut(start + 8)
             {
-                *flags = *flags & !EXIF_AND_XMP | alpha;
+                *flags &= !EXIF_AND_XMP;
             }
             // The padding of an odd chunk, where the file's end left it out.
             if out.len() % 2 == 1 {

@@ -219,11 +219,6 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     Ok(Header { orientation: file.orientation, frames, plays: file.plays, working: 18, ..still })
 }
 
-/// Whether any of the picture can be transparent.
-pub(crate) fn has_alpha(bytes: &[u8]) -> Result<bool, Error> {
-    Ok(header(bytes, &Limits::default())?.alpha)
-}
-
 /// Decodes the picture, or the first frame of an animation.
 pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raw, Error> {
     let file = File::read(bytes, limits)?;
