@@ -82,6 +82,8 @@ impl Service {
         let mut child = Command::new(env!("CARGO_BIN_EXE_pixgate"))
             .args(["demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
+            // Its access log is written all the same.
+            .stderr(Stdio::null())
             .spawn()
             .expect("the service starts");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();

@@ -23,7 +23,7 @@ use crate::allocator;
 use crate::app::{App, Load};
 use crate::config::{self, Environment, Flags, Loaded, Mode, Problems};
 use crate::imaging;
-use crate::telemetry;
+use crate::telemetry::{self, LogFormat};
 
 /// Self-hosted image optimizer: AVIF and WebP variants of allowed sources, a drop-in for Next.js /_next/image.
 #[derive(Debug, Parser)]
@@ -130,17 +130,30 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>, environment: &Environ
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match dispatch(command, &Flags::from(settings), environment) {
+    let (is_service, flags) = (matches!(command, Command::Serve | Command::Dev), Flags::from(settings));
+    match dispatch(command, &flags, environment) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if let Some(usage) = error.downcast_ref::<clap::Error>() {
                 let _ = usage.print();
                 return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
             }
-            let _ = writeln!(io::stderr(), "pixgate: {}", chain(&error));
+            tell(&chain(&error), is_service.then(|| config::log_format(&flags, environment)));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says why it failed: a service by a log line where its lines are for machines, all else in words.
+fn tell(reason: &str, format: Option<LogFormat>) {
+    if format == Some(LogFormat::Json) {
+        let settings = telemetry::Settings { format: LogFormat::Json, ..telemetry::Settings::default() };
+        if telemetry::init(&settings).is_ok() {
+            return tracing::error!(reason, "pixgate ends");
+        }
+    }
+    // There is no one to tell when this fails.
+    let _ = writeln!(io::stderr(), "pixgate: {reason}");
 }
 
 fn dispatch(command: Command, flags: &Flags, environment: &Environment) -> anyhow::Result<()> {
@@ -195,6 +208,9 @@ fn serve(flags: &Flags, environment: &Environment, mode: Mode) -> anyhow::Result
     let again: Load = Box::new(move || load(&flags, &environment));
     allocator::configure();
     telemetry::init(&loaded.config.log).map_err(anyhow::Error::msg).context("log.level")?;
+    if loaded.config.log.format == LogFormat::Json {
+        telemetry::log_panics();
+    }
     // The demo brings what is missing: warnings about an empty allow-list are not for it.
     for warning in loaded.warnings.iter().filter(|_| mode != Mode::Demo) {
         tracing::warn!("{warning}");

@@ -3,6 +3,7 @@
 //! Every metric name is in this file, in a registry that the process owns (no global state). The law: labels come only
 //! from closed enums and constants, never from a host, a URL or a client's text, so their number is bounded.
 
+mod exposition;
 mod log;
 mod loggable;
 mod secret;
@@ -10,7 +11,6 @@ mod secret;
 use std::fmt;
 use std::time::Duration;
 
-use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -18,7 +18,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-pub use self::log::{LogFormat, Settings, init, set_level};
+pub use self::exposition::{Exposition, Up};
+pub use self::log::{LogFormat, Settings, init, log_panics, set_level};
 pub use self::loggable::{Loggable, masked};
 pub use self::secret::{Secret, SecretUrl};
 
@@ -135,7 +136,7 @@ pub struct Metrics {
     /// Writes behind the response.
     pub cache_writes: Family<WriteLabels, Counter>,
     /// Whether Redis is connected and answers.
-    pub redis_up: Gauge,
+    pub redis_up: Up,
     /// Its circuit breaker: 0 closed, 1 half-open, 2 open.
     pub redis_breaker: Gauge,
     /// Time of what is asked of it, timeouts included.
@@ -159,7 +160,7 @@ pub struct Metrics {
     /// Estimated bytes of the renders admitted now.
     pub decode_bytes: Gauge,
     /// Whether the metadata store is connected and answers.
-    pub metadata_up: Gauge,
+    pub metadata_up: Up,
     /// Connections to it.
     pub metadata_connections: Family<StateLabels, Gauge>,
     /// Time until there was a connection to it, or until it was given up.
@@ -198,7 +199,7 @@ impl Metrics {
         registry.register("cache_lookups", "Cache look-ups by tier", cache_lookups.clone());
         let cache_writes = Family::default();
         registry.register("cache_writes", "Writes behind the response by tier", cache_writes.clone());
-        let redis_up = Gauge::default();
+        let redis_up = Up::default();
         registry.register("redis_up", "Whether Redis is connected and answers", redis_up.clone());
         let redis_breaker = Gauge::default();
         registry.register("redis_breaker", "Circuit breaker: 0 closed, 1 half-open, 2 open", redis_breaker.clone());
@@ -232,7 +233,7 @@ impl Metrics {
         registry.register("queue_depth", "Renders running or waiting", queue_depth.clone());
         let decode_bytes = Gauge::default();
         registry.register("decode_bytes", "Estimated bytes of admitted renders", decode_bytes.clone());
-        let metadata_up = Gauge::default();
+        let metadata_up = Up::default();
         registry.register("metadata_up", "Whether the metadata store is connected and answers", metadata_up.clone());
         let metadata_connections = Family::default();
         let help = "Connections to the metadata store";
@@ -291,16 +292,6 @@ impl Metrics {
             webhooks,
             bytes_saved,
         }
-    }
-
-    /// The OpenMetrics text exposition, which Prometheus reads.
-    pub fn exposition(&self) -> String {
-        let mut text = String::new();
-        // Writing to a String fails only if an encoder of ours does; what was written until then is still useful.
-        if let Err(error) = encode(&mut text, &self.registry) {
-            tracing::warn!(%error, "metrics exposition is incomplete");
-        }
-        text
     }
 
     /// Counts one look-up in a tier.

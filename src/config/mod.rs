@@ -160,6 +160,17 @@ pub struct Loaded {
     effective: Vec<Effective>,
 }
 
+/// How a start that fails is to be told of: as far as `log.format` can be read at all.
+pub fn log_format(flags: &Flags, environment: &Environment) -> telemetry::LogFormat {
+    let mut draft = Draft::default();
+    let raw = Raw::gather(flags, environment);
+    if let (Some(key), Some(setting)) = (keys::Key::find("log.format"), raw.get("log.format")) {
+        // What is wrong with it is told like the rest.
+        let _told_elsewhere = (key.put)(&mut draft, &setting.value);
+    }
+    draft.config.log.format
+}
+
 /// Gathers, reads and checks.
 ///
 /// Reads the TOML file, the manifest, the token file and the certificates that the layers name, and nothing else.

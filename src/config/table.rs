@@ -301,6 +301,12 @@ const ROOMS: &[Key] = &[
         |d| Shown::text(&d.config.log.level),
     ),
     key(
+        "log.access",
+        Kind::Boolean,
+        |d, v| read::boolean(v).map(|b| d.config.http.access_log = b),
+        |d| Some(d.config.http.access_log.into()),
+    ),
+    key(
         "log.format",
         Kind::Text,
         |d, v| read::choice(v, LOG_FORMATS).map(|f| d.config.log.format = f),

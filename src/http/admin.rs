@@ -1,9 +1,9 @@
 //! What operators and orchestrators ask: health, readiness, metrics, the pages, and the description of all operations.
 //!
-//! The law: on the admin listener everything but `/healthz` and the pages themselves, which hold no data, needs the bearer
-//! token where one is configured, and tokens are compared in constant time.
+//! The law: on the admin listener everything but the probes and the pages themselves, which hold no data, needs the bearer
+//! token where one is configured and a name of ours where not; tokens are compared in constant time.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 
@@ -20,7 +20,7 @@ use super::State;
 use super::error::{Dialect, Problem};
 use super::reply::Reply;
 use crate::format::ImageFormat;
-use crate::telemetry::Secret;
+use crate::telemetry::{Exposition, Secret};
 
 static PLAYGROUND: LazyLock<String> = LazyLock::new(|| with_token(include_str!("playground.html")));
 static DASHBOARD: LazyLock<String> = LazyLock::new(|| with_token(include_str!("dashboard.html")));
@@ -73,10 +73,11 @@ pub(super) async fn ready(state: web::Data<State>) -> HttpResponse {
 }
 
 /// `GET /metrics`.
-pub(super) async fn metrics(state: web::Data<State>) -> HttpResponse {
+pub(super) async fn metrics(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     state.optimizer.report();
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    answer("/metrics", StatusCode::OK, content_type, state.metrics.exposition())
+    let accept = request.headers().get(header::ACCEPT).and_then(|field| field.to_str().ok());
+    let format = Exposition::negotiate(accept.unwrap_or_default());
+    answer("/metrics", StatusCode::OK, format.media_type(), state.metrics.exposition(format))
 }
 
 /// `GET /`: the page to look at.
@@ -141,19 +142,41 @@ fn public_url(address: SocketAddr, host: Option<&str>) -> String {
     format!("http://{name}:{}", address.port())
 }
 
-/// Middleware of the admin listener: lets a request pass if no token is configured or it brings the right one.
+/// Middleware of the admin listener: lets a request pass that brings the token, or, where none is configured, calls this
+/// listener by a name that is ours.
 pub(super) async fn authorise(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let live = request.app_data::<web::Data<State>>().map(|state| state.live_owned());
     let token = live.as_ref().and_then(|live| live.settings.admin_token.as_ref());
-    let given = request.headers().get(header::AUTHORIZATION);
-    if token.is_none_or(|token| bears(given, token)) {
-        return next.call(request).await;
+    let field = |name| request.headers().get(name);
+    let problem = match token {
+        Some(token) if bears(field(header::AUTHORIZATION), token) => None,
+        Some(_) => Some(Problem::unauthorised()),
+        None => {
+            let others = live.as_ref().map_or(&[][..], |live| live.settings.admin_hosts.as_slice());
+            // A browser never leaves it out, and browsers are whom this is about.
+            let ours = field(header::HOST).is_none_or(|host| host.to_str().is_ok_and(|host| is_ours(host, others)));
+            (!ours).then(Problem::host_not_allowed)
+        }
+    };
+    match problem {
+        None => next.call(request).await,
+        Some(problem) => Ok(request.into_response(problem.respond(Dialect::Problem, "other"))),
     }
-    let response = Problem::unauthorised().respond(Dialect::Problem, "other");
-    Ok(request.into_response(response))
+}
+
+/// Whether a `Host` field names this machine without asking a name server, or by a configured name: pages of rebound
+/// names, which read what this listener tells, cannot.
+fn is_ours(host: &str, others: &[String]) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let named = |other: &String| name.eq_ignore_ascii_case(other);
+    let local = name.rsplit('.').next().is_some_and(|last| last.eq_ignore_ascii_case("localhost"));
+    local || name.parse::<IpAddr>().is_ok() || others.iter().any(named)
 }
 
 /// Whether an `Authorization` field is `Bearer` with this token (RFC 6750 §2.1).
@@ -165,4 +188,24 @@ fn bears(field: Option<&HeaderValue>, token: &Secret) -> bool {
     // Digests are of one length, so neither the length of the token nor a common prefix shows in the time.
     let (given, token) = (Sha256::digest(given.trim()), Sha256::digest(token.expose()));
     scheme.eq_ignore_ascii_case("bearer") && bool::from(given.as_slice().ct_eq(token.as_slice()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_ours;
+
+    #[test]
+    fn addresses_loopback_and_configured_names_are_ours() {
+        let others = ["admin.example".to_owned()];
+        for host in
+            ["127.0.0.1:8081", "[::1]:8081", "localhost", "LOCALHOST:1", "10.0.0.7", "a.localhost", "Admin.example:1"]
+        {
+            assert!(is_ours(host, &others), "{host}");
+        }
+        for host in
+            ["", "evil.example:8081", "localhost.evil.example", "127.0.0.1.evil.example", "[evil]:1", "x.admin.example"]
+        {
+            assert!(!is_ours(host, &others), "{host}");
+        }
+    }
 }

@@ -70,6 +70,15 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here")
     }
 
+    /// The same on the public listener, for whoever looks what this is.
+    pub(super) fn not_served(next_path: &str) -> Self {
+        let detail = format!(
+            "there is nothing here; this is Pixgate, which serves /image, {next_path}, /placeholder, /placeholders, \
+             /healthz and /readyz"
+        );
+        Self::new(StatusCode::NOT_FOUND, "not_found", detail)
+    }
+
     /// A route that does not take this method; `allow` is the list of those it takes.
     pub(super) fn method_not_allowed(allow: &'static str) -> Self {
         let problem =
@@ -80,6 +89,13 @@ impl Problem {
     /// The bearer token is missing or wrong.
     pub(super) fn unauthorised() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "a bearer token is required")
+    }
+
+    /// A name that is not known to be ours.
+    pub(super) fn host_not_allowed() -> Self {
+        let detail = "without server.admin_token this listener must be called by localhost, an IP address or one of \
+                      server.admin_hosts";
+        Self::new(StatusCode::FORBIDDEN, "host_not_allowed", detail)
     }
 
     /// A request that says something wrong.
@@ -164,7 +180,11 @@ impl Problem {
     pub(super) fn of(self, src: &str) -> serde_json::Value {
         if let Some(reason) = self.reason.as_deref() {
             let source = self.source.as_ref().map_or("", Loggable::as_str);
-            tracing::warn!(code = self.code, reason, source, "one of several failed");
+            if self.status.is_server_error() {
+                tracing::warn!(code = self.code, reason, source, "one of several failed");
+            } else {
+                tracing::debug!(code = self.code, reason, source, "one of several failed");
+            }
         }
         // Serialising texts and numbers does not fail.
         serde_json::to_value(self.document(Some(src))).unwrap_or_default()

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use actix_http::{Request, Response};
 use actix_service::{IntoServiceFactory, Service, ServiceFactory};
-use actix_web::body::BoxBody;
+use actix_web::body::{BoxBody, MessageBody as _};
 use actix_web::dev::{AppConfig, ServiceResponse, forward_ready};
 use actix_web::{Error, web};
 use futures_util::TryFutureExt as _;
@@ -73,7 +73,8 @@ where
         if let Some(state) = self.state.as_deref()
             && let Some((mut response, reply)) = image::known(request.head(), state)
         {
-            reply::conclude(&reply, response.head_mut(), request.method(), Some(state), started);
+            let size = response.body().size();
+            reply::conclude(&reply, (response.head_mut(), size), request.head(), Some(state), started);
             return Either::Left(ready(Ok(response.into())));
         }
         Either::Right(self.routes.call(request).map_ok(Response::from as Sent))

@@ -195,7 +195,8 @@ fn respond(
             fields.insert(HeaderName::from_static("x-nextjs-cache"), HeaderValue::from_static(next_cache(*status)));
         }
     }
-    (response, Reply::cached(route(order.dialect), policy(settings, order, outcome), *status))
+    let reply = Reply::cached(route(order.dialect), policy(settings, order, outcome), *status);
+    (response, reply.of(&order.source))
 }
 
 /// The fields that are the same each time a picture is sent for a request.

@@ -4,6 +4,7 @@
 //! errors are in one table (`error`), and nothing below this room knows a status code.
 #![expect(clippy::disallowed_types, reason = "this is the room that knows actix")]
 
+mod access;
 mod admin;
 mod error;
 mod front;
@@ -64,6 +65,10 @@ pub struct Settings {
     pub admin_listen: SocketAddr,
     /// What admin requests must bear; configuration requires it where that listener is not on loopback.
     pub admin_token: Option<Secret>,
+    /// Further names by which the admin listener may be called where there is no token.
+    pub admin_hosts: Vec<String>,
+    /// Whether each request of the public listener is a line of the log.
+    pub access_log: bool,
     /// Path of the Next.js endpoint, without a slash at its end.
     pub next_path: String,
     /// How long requests in flight may take once the process is asked to stop.
@@ -88,6 +93,8 @@ impl Default for Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
             admin_token: None,
+            admin_hosts: Vec::new(),
+            access_log: true,
             next_path: NEXT.into(),
             shutdown_grace: Duration::from_secs(30),
             drain_delay: Duration::from_secs(5),
@@ -185,7 +192,7 @@ pub fn public(state: &web::Data<State>) -> impl FnOnce(&mut ServiceConfig) + use
             .service(reads("/readyz", "/readyz", Dialect::Problem, admin::ready))
             .service(reads("/{path:.*}", NEXT, Dialect::Next, image::next).guard(next))
             .service(reads("/{path:.*}", NEXT, Dialect::Next, image::slash).guard(slash))
-            .default_service(web::to(not_found));
+            .default_service(web::to(not_served));
     }
 }
 
@@ -207,11 +214,11 @@ pub fn admin(state: &web::Data<State>) -> impl FnOnce(&mut ServiceConfig) + use<
             .service(reads("/sources", "/sources", problem, metadata::sources))
             .service(reads("/stats", "/stats", problem, metadata::stats))
             .service(posts("/purge", POSTS, problem, purge::purge))
-            .service(reads("/readyz", "/readyz", problem, admin::ready))
             .default_service(web::to(not_found));
         config
             .app_data(state)
             .service(reads("/healthz", "/healthz", problem, admin::health))
+            .service(reads("/readyz", "/readyz", problem, admin::ready))
             .service(reads("/", "/", problem, admin::playground))
             .service(reads("/dashboard", "/dashboard", problem, admin::dashboard))
             .service(guarded)
@@ -272,6 +279,10 @@ fn preflight(route: &'static str, methods: &'static str) -> HttpResponse {
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
     Reply::new(route).on(response)
+}
+
+async fn not_served(state: web::Data<State>) -> HttpResponse {
+    Problem::not_served(&state.live().settings.next_path).respond(Dialect::Problem, "other")
 }
 
 async fn not_found() -> HttpResponse {

@@ -1,23 +1,24 @@
 //! What a handler tells about its answer, what follows from that, and the middleware that sees to it.
 //!
 //! The law: [`conclude`], which every response passes once, is the only writer of `Cache-Control` (no-store unless a
-//! handler names a policy), of the request metrics and of the request's log lines: one at debug, and one at warn where
-//! there is a reason to tell.
+//! handler names a policy), of the request's id, of the request metrics and of the request's log lines: one of access, and
+//! one at warn where we or an origin failed. What a stranger did wrong is no warning.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use actix_web::body::BoxBody;
-use actix_web::dev::{ResponseHead, ServiceRequest, ServiceResponse};
-use actix_web::http::{ConnectionType, Method, header};
+use actix_web::body::{BodySize, BoxBody, MessageBody as _};
+use actix_web::dev::{RequestHead, ResponseHead, ServiceRequest, ServiceResponse};
+use actix_web::http::{ConnectionType, header};
 use actix_web::middleware::Next;
 use actix_web::{HttpResponse, web};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::headers::CachePolicy;
-use super::{IMAGE, NEXT, State};
+use super::{IMAGE, NEXT, State, access};
 use crate::cache::CacheStatus;
+use crate::source::SourceUrl;
 use crate::telemetry::{Label, Loggable, Metrics, RequestLabels, RouteLabels};
 
 /// Left in a response's extensions by its handler.
@@ -27,6 +28,7 @@ pub(super) struct Reply {
     route: &'static str,
     policy: CachePolicy,
     cache: Option<CacheStatus>,
+    source: Option<SourceUrl>,
     failure: Option<Failure>,
 }
 
@@ -43,17 +45,22 @@ pub(super) struct Failure {
 impl Reply {
     /// An answer that nobody keeps.
     pub(super) const fn new(route: &'static str) -> Self {
-        Self { route, policy: CachePolicy::NoStore, cache: None, failure: None }
+        Self { route, policy: CachePolicy::NoStore, cache: None, source: None, failure: None }
     }
 
     /// An answer that came through the cache.
     pub(super) const fn cached(route: &'static str, policy: CachePolicy, cache: CacheStatus) -> Self {
-        Self { route, policy, cache: Some(cache), failure: None }
+        Self { route, policy, cache: Some(cache), source: None, failure: None }
+    }
+
+    /// The same, made from `source`.
+    pub(super) fn of(self, source: &SourceUrl) -> Self {
+        Self { source: Some(source.clone()), ..self }
     }
 
     /// An error.
     pub(super) const fn failed(route: &'static str, failure: Failure) -> Self {
-        Self { route, policy: CachePolicy::NoStore, cache: None, failure: Some(failure) }
+        Self { route, policy: CachePolicy::NoStore, cache: None, source: None, failure: Some(failure) }
     }
 
     /// Leaves this with `response`.
@@ -74,8 +81,9 @@ pub async fn observe(
     let started = Instant::now();
     let (request, mut response) = next.call(request).await?.into_parts();
     let reply = response.extensions_mut().remove::<Reply>().unwrap_or(Reply::new("other"));
-    let state = request.app_data::<web::Data<State>>();
-    conclude(&reply, response.head_mut(), request.method(), state.map(|state| &***state), started);
+    let state = request.app_data::<web::Data<State>>().map(|state| &***state);
+    let size = response.body().size();
+    conclude(&reply, (response.head_mut(), size), request.head(), state, started);
     Ok(ServiceResponse::new(request, response))
 }
 
@@ -83,15 +91,16 @@ pub async fn observe(
 /// is when the request's head was there.
 pub(super) fn conclude(
     reply: &Reply,
-    head: &mut ResponseHead,
-    method: &Method,
+    (head, size): (&mut ResponseHead, BodySize),
+    request: &RequestHead,
     state: Option<&State>,
     started: Instant,
 ) {
+    let id = access::id_of(&request.headers);
     head.headers.insert(header::CACHE_CONTROL, reply.policy.header());
     let elapsed = started.elapsed();
     let (route, status) = (reply.route, head.status.as_u16());
-    let cache = reply.cache.map_or("none", CacheStatus::as_str);
+    let cache = reply.cache.map(CacheStatus::as_str);
     if let Some(state) = state {
         if state.draining.load(Ordering::Relaxed) {
             // The next request of this connection would find it closed.
@@ -99,14 +108,29 @@ pub(super) fn conclude(
         }
         match state.tallies.of(reply, status) {
             Some(tally) => tally.count(elapsed),
-            None => Tally::new(&state.metrics, route, status, cache).count(elapsed),
+            None => Tally::new(&state.metrics, route, status, cache.unwrap_or("none")).count(elapsed),
         }
     }
-    tracing::debug!(route, status, cache, ?elapsed, %method, "request");
-    if let Some(Failure { code, reason: Some(reason), source }) = &reply.failure {
-        let source = source.as_ref().map_or("", Loggable::as_str);
-        tracing::warn!(route, status, code, reason = &**reason, source, "request failed");
+    let shown = id.to_str().unwrap_or_default();
+    if let Some(Failure { code, reason: Some(reason), source }) = &reply.failure
+        && status >= 500
+    {
+        let source = source.as_ref().map(Loggable::as_str);
+        tracing::warn!(route, status, code, reason = &**reason, source, request_id = shown, "request failed");
     }
+    let line = access::Line {
+        request,
+        id: shown,
+        route,
+        status,
+        size,
+        elapsed,
+        cache,
+        host: reply.source.as_ref().map(SourceUrl::host),
+        failure: reply.failure.as_ref(),
+    };
+    line.write(state.is_some_and(|state| state.live().settings.access_log));
+    head.headers.insert(access::REQUEST_ID, id);
 }
 
 /// The metrics of one kind of answer.

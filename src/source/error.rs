@@ -22,6 +22,17 @@ pub enum Phase {
     Total,
 }
 
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connecting",
+            Self::FirstByte => "no answer",
+            Self::Idle => "the body stood still",
+            Self::Total => "all of it together",
+        })
+    }
+}
+
 /// Why there is no source.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -59,7 +70,7 @@ pub enum Error {
     #[error("too many redirects")]
     TooManyRedirects,
     /// A deadline passed.
-    #[error("the origin took too long ({0:?})")]
+    #[error("the origin took too long: {0}")]
     Timeout(Phase),
     /// The connection ended inside the response.
     #[error("the response was cut short")]

@@ -117,7 +117,15 @@ impl SourcePolicy {
     /// # Errors
     /// [`Refusal::Invalid`] when it is no URL and no path on `base_url`.
     pub fn normalised(&self, text: &str) -> Result<String, Refusal> {
-        self.resolved(text).map(String::from)
+        let url = self.resolved(text)?;
+        // What is normalised must be what was written: `http://127.0` would become an address that nobody meant.
+        let written = text.starts_with('/')
+            || match url.host() {
+                Some(Host::Domain(name)) => can_be_host(name),
+                Some(Host::Ipv4(ip)) => text.contains(&ip.to_string()),
+                Some(Host::Ipv6(_)) | None => true,
+            };
+        if written { Ok(url.into()) } else { Err(Refusal::Invalid("its host cannot be that of a source")) }
     }
 
     /// A host as it stands in normalised URLs.
@@ -127,8 +135,13 @@ impl SourcePolicy {
     pub fn normalised_host(text: &str) -> Result<String, Refusal> {
         let bare = !text.is_empty() && !text.contains(['/', '@', '?', '#', '\\']);
         let url = bare.then(|| Url::parse(&format!("http://{text}/")).ok()).flatten();
-        let host = url.filter(|url| url.port().is_none()).and_then(|url| url.host_str().map(str::to_owned));
-        host.ok_or(Refusal::Invalid("not a host name without port"))
+        let url = url.filter(|url| url.port().is_none());
+        let host = url.as_ref().and_then(Url::host_str).filter(|host| match url.as_ref().and_then(Url::host) {
+            Some(Host::Domain(name)) => can_be_host(name),
+            Some(Host::Ipv4(_)) => text == *host,
+            Some(Host::Ipv6(_)) | None => true,
+        });
+        host.map(str::to_owned).ok_or(Refusal::Invalid("not a host name without port"))
     }
 
     fn resolved(&self, text: &str) -> Result<Url, Refusal> {
@@ -210,6 +223,13 @@ impl SourcePolicy {
             _ => Ok(SourceUrl::new(url, false)),
         }
     }
+}
+
+/// Whether a name can be that of a host: no pattern, no empty label.
+fn can_be_host(name: &str) -> bool {
+    let label =
+        |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    name.strip_suffix('.').unwrap_or(name).split('.').all(label)
 }
 
 fn admits(pattern: &RemotePattern, url: &Url, host: &str) -> bool {

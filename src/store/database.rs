@@ -77,6 +77,7 @@ impl Database {
         if !address.ignored.is_empty() {
             tracing::debug!(parameters = ?address.ignored, "parameters of metadata.url that mean nothing here");
         }
+        metrics.metadata_up.set(false);
         let inner = Arc::new(Inner {
             engine,
             kind: address.kind(),
@@ -105,14 +106,14 @@ impl Inner {
                     if !self.up.swap(true, Ordering::AcqRel) {
                         tracing::info!(store = %self.shown, "the metadata store is there");
                     }
-                    self.metrics.metadata_up.set(1);
+                    self.metrics.metadata_up.set(true);
                     self.note_trouble(None);
                     (pause, told) = (PAUSES[0], true);
                     let _woken_or_time = timeout(PULSE, self.doubted.notified()).await;
                 }
                 Err(error) => {
                     let was_up = self.up.swap(false, Ordering::AcqRel);
-                    self.metrics.metadata_up.set(0);
+                    self.metrics.metadata_up.set(false);
                     self.note_trouble(Some(error.to_string()));
                     if was_up || !told {
                         tracing::warn!(store = %self.shown, %error, "the metadata store is not there; going on without it");

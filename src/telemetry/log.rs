@@ -1,11 +1,16 @@
-//! Structured log lines on standard error.
+//! Structured log lines on standard error, in colour where that is a terminal.
 //!
-//! The law: a failure is logged once, at the boundary that handles it; nothing else in the process writes there.
+//! The law: a failure is logged once, at the boundary that handles it; nothing else in the process writes there. A line is
+//! one write without a lock, because each request writes one.
 
-use std::sync::OnceLock;
+use std::fs::File;
+use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd as _;
+use std::sync::{Arc, OnceLock};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 /// Puts another filter in the place of the one that lines pass; the way there depends on the shape of the lines.
 type Change = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
@@ -42,7 +47,15 @@ impl Default for Settings {
 /// # Errors
 /// The text of the problem when `level` is no valid filter.
 pub fn init(settings: &Settings) -> Result<(), String> {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter(&settings.level)?).with_writer(std::io::stderr);
+    let writer = match io::stderr().as_fd().try_clone_to_owned() {
+        Ok(own) => BoxMakeWriter::new(Arc::new(File::from(own))),
+        Err(_) => BoxMakeWriter::new(io::stderr),
+    };
+    let mut builder = tracing_subscriber::fmt().with_env_filter(filter(&settings.level)?).with_writer(writer);
+    if !io::stderr().is_terminal() {
+        // On a terminal NO_COLOR decides, which the library reads itself.
+        builder = builder.with_ansi(false);
+    }
     // An error here means that a subscriber is already there, which keeps its settings.
     let (change, _already_set): (Change, _) = match settings.format {
         LogFormat::Text => {
@@ -74,4 +87,13 @@ fn filter(level: &str) -> Result<EnvFilter, String> {
     // The server's own start-up lines say in six lines what ours say in one.
     let quiet = "actix_server=warn".parse::<Directive>().map_err(|error| format!("{error}"))?;
     Ok(filter.add_directive(quiet))
+}
+
+/// Tells of panics by a log line, so that every line is of one shape.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string).unwrap_or_default();
+        let reason = panic.payload_as_str().unwrap_or_default();
+        tracing::error!(at, reason, "panic");
+    }));
 }

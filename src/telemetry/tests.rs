@@ -14,7 +14,9 @@ fn exposition_has_the_contracted_names() {
     metrics.count_write("redis", "ok");
     metrics.set_metadata_connections("idle", 2);
     metrics.count_metadata_rows("ok", 3);
-    let text = metrics.exposition();
+    metrics.redis_up.set(false);
+    metrics.metadata_up.set(false);
+    let text = metrics.exposition(Exposition::OpenMetrics);
     for expected in [
         "pixgate_requests_total{route=\"/image\",status=\"200\",cache=\"memory\"} 1",
         "pixgate_render_seconds_count{stage=\"decode\"} 1",

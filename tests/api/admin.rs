@@ -58,7 +58,6 @@ async fn metrics_are_on_the_admin_listener_alone() {
         "pixgate_metadata_acquire_seconds",
         "pixgate_metadata_seconds",
         "pixgate_metadata_writes_total",
-        "pixgate_redis_up",
         "pixgate_bytes_saved_total",
         "pixgate_purges_total",
     ] {

@@ -8,6 +8,7 @@
     reason = "the harness shows the service's log on failure, reads where the corpus is, and waits for processes"
 )]
 
+mod access;
 mod admin;
 mod caching;
 mod corpus;
@@ -37,5 +38,6 @@ mod quality;
 mod refine;
 mod reload;
 mod replicas;
+mod secrets;
 mod signature;
 mod stores;

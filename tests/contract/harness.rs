@@ -9,7 +9,7 @@ use pixgate::cache::Entry;
 use pixgate::cache::redis::{Address, Settings, Tier};
 use pixgate::format::ImageFormat;
 use pixgate::record::{Lifetime, PlaceholderSet, SourceKey, SourceRecord, Validators, WishKey};
-use pixgate::telemetry::Metrics;
+use pixgate::telemetry::{Exposition, Metrics};
 use pixgate::variant::{ContentHash, Fit, FormatWish, Geometry, Output, Quality, Rgb, Transform, VariantKey, Wish};
 use tokio::runtime::Handle;
 
@@ -60,7 +60,7 @@ impl Shared {
 
     /// The value of one line of the exposition, 0 when it is not there.
     pub(crate) fn metric(&self, line: &str) -> u64 {
-        let text = self.metrics.exposition();
+        let text = self.metrics.exposition(Exposition::Text);
         let value = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
         value.map_or(0, |value| value.parse().expect("a whole number"))
     }

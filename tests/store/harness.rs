@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use pixgate::format::ImageFormat;
 use pixgate::record::{Lifetime, PlaceholderSet, SourceKey, SourceRecord, Validators};
 use pixgate::store::{self, Address, Batch, MetadataStore, NewSource, NewVariant, Settings, Stamp, VariantMeta};
-use pixgate::telemetry::Metrics;
+use pixgate::telemetry::{Exposition, Metrics};
 use pixgate::variant::{ContentHash, Effort, Geometry, Output, Quality, Rgb, Transform, VariantKey};
 use sqlx::postgres::PgPool;
 use tokio::runtime::Handle;
@@ -94,7 +94,7 @@ impl Opened {
 
     /// The value of one line of the exposition, 0 when it is not there.
     pub(crate) fn metric(&self, line: &str) -> u64 {
-        let text = self.metrics.exposition();
+        let text = self.metrics.exposition(Exposition::Text);
         let value = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
         value.map_or(0, |value| value.parse().expect("a whole number"))
     }

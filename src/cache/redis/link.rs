@@ -326,7 +326,7 @@ impl Link {
 
     fn publish(&self, state: &State) {
         let up = state.lanes.is_some() && state.breaker.is_closed();
-        self.metrics.redis_up.set(up.into());
+        self.metrics.redis_up.set(up);
         self.metrics.redis_breaker.set(state.breaker.phase().gauge());
     }
 

@@ -43,6 +43,12 @@ pub(super) const KEYS: &[Key] = &[
         |d| Shown::path(d.admin_token_file.as_ref()),
     ),
     key(
+        "server.admin_hosts",
+        Kind::Texts,
+        |d, v| read::list(v, read::host).map(|l| d.config.http.admin_hosts = l),
+        |d| Shown::list(&d.config.http.admin_hosts, toml::Value::from),
+    ),
+    key(
         "server.next_path",
         Kind::Text,
         |d, v| {

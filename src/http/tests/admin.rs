@@ -37,9 +37,9 @@ async fn the_admin_listener_shows_metrics_and_the_playground() {
     let page = admin("/").await;
     assert_eq!((page.status().as_u16(), field(&page, "content-type")), (200, "text/html; charset=utf-8"));
     assert!(field(&page, "content-security-policy").starts_with("default-src 'none';"));
-    let data = TestRequest::get().uri("/playground.json").insert_header(("host", "box.example:8081"));
+    let data = TestRequest::get().uri("/playground.json").insert_header(("host", "10.1.2.3:8081"));
     let data = json(to_admin(&state, data).await).await;
-    assert_eq!((&data["publicUrl"], &data["widths"][0]), (&"http://box.example:9000".into(), &16.into()));
+    assert_eq!((&data["publicUrl"], &data["widths"][0]), (&"http://10.1.2.3:9000".into(), &16.into()));
     assert_eq!(data["formats"], serde_json::json!(["avif", "webp", "jpeg", "png"]));
     assert_eq!(data["samples"], serde_json::json!([{ "name": "One", "url": "https://a.example/1.jpg" }]));
     assert_eq!(admin("/healthz").await.status(), 200);
@@ -54,8 +54,7 @@ async fn a_token_guards_all_of_it_but_health_and_the_pages() {
         let request = TestRequest::get().uri(target).insert_header(("authorization", authorization));
         to_admin(&state, request).await
     };
-    let guarded =
-        ["/metrics", "/playground.json", "/openapi.json", "/stats", "/sources", "/variants", "/readyz", "/nothing"];
+    let guarded = ["/metrics", "/playground.json", "/openapi.json", "/stats", "/sources", "/variants", "/nothing"];
     for target in guarded {
         for wrong in
             ["", "Bearer", "Bearer ", "Bearer wrong", "Bearer right-tokens", "Basic right-token", "right-token"]
@@ -70,6 +69,7 @@ async fn a_token_guards_all_of_it_but_health_and_the_pages() {
     assert_eq!(ask("/metrics", "bearer right-token").await.status(), 200);
     assert_eq!(ask("/nothing", "Bearer right-token").await.status(), 404);
     assert_eq!(ask("/healthz", "").await.status(), 200);
+    assert_eq!(ask("/readyz", "").await.status(), 200);
     for page in ["/", "/dashboard"] {
         let answer = ask(page, "").await;
         assert_eq!((answer.status().as_u16(), field(&answer, "cache-control")), (200, "no-store"));
@@ -114,5 +114,59 @@ async fn the_description_has_every_route_and_no_other() {
             !matches!(answer.status().as_u16(), 405 | 500) && !text(answer).await.contains("nothing here"),
             "{path}"
         );
+    }
+}
+
+#[tokio::test]
+async fn without_a_token_no_rebound_name_reads_anything() {
+    let settings = Settings { admin_hosts: vec!["admin.example".into()], ..Settings::default() };
+    let state = state_with(settings, Duration::ZERO);
+    let ask = async |target: &str, host: &str| {
+        to_admin(&state, TestRequest::get().uri(target).insert_header(("host", host))).await.status().as_u16()
+    };
+    for target in ["/metrics", "/playground.json", "/openapi.json", "/stats", "/sources", "/variants", "/nothing"] {
+        assert_eq!(ask(target, "evil.example:8081").await, 403, "{target}");
+        for host in ["localhost:8081", "127.0.0.1", "[::1]:8081", "admin.example:8081"] {
+            assert_ne!(ask(target, host).await, 403, "{target} {host}");
+        }
+    }
+    for target in ["/healthz", "/readyz", "/"] {
+        assert_eq!(ask(target, "evil.example").await, 200, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_has_the_id_of_its_request() {
+    let state = state();
+    for target in [&image("w=640&f=webp"), "/image", "/nothing", "/healthz"] {
+        let request = TestRequest::get().uri(target).insert_header(("x-request-id", "abc-123"));
+        assert_eq!(field(&to_public(&state, request).await, "x-request-id"), "abc-123", "{target}");
+        assert_eq!(field(&get(&state, target).await, "x-request-id").len(), 16, "{target}");
+        assert_eq!(field(&to_admin(&state, TestRequest::get().uri(target)).await, "x-request-id").len(), 16);
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_path_is_told_what_is_served() {
+    let state = state();
+    for target in ["/", "/image/", "/favicon.ico"] {
+        let answer = get(&state, target).await;
+        assert_eq!(answer.status(), 404);
+        let detail = text(answer).await;
+        assert!(detail.contains("Pixgate") && detail.contains("/image, /_next/image, /placeholder"), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_in_the_format_that_is_asked_for() {
+    let state = state();
+    for (accept, media_type, open) in [
+        ("*/*", "text/plain; version=0.0.4; charset=utf-8", false),
+        ("application/openmetrics-text", "application/openmetrics-text; version=1.0.0; charset=utf-8", true),
+    ] {
+        let request = TestRequest::get().uri("/metrics").insert_header(("accept", accept));
+        let answer = to_admin(&state, request).await;
+        assert_eq!(field(&answer, "content-type"), media_type);
+        assert_eq!(text(answer).await.ends_with("# EOF\n"), open);
     }
 }

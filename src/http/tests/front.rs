@@ -21,7 +21,7 @@ async fn what_was_asked_before_is_answered_before_the_routes_with_the_same_head(
     // An age at which no second ends while this runs.
     let state = state_with(settings, Duration::from_millis(100));
     let tag = field(&get(&state, &image("w=640&f=webp")).await, "etag").to_owned();
-    let get = || TestRequest::get().insert_header(("accept", "image/webp"));
+    let get = || TestRequest::get().insert_header(("accept", "image/webp")).insert_header(("x-request-id", "one"));
     let requests: [(bool, Box<dyn Fn() -> TestRequest>); 9] = [
         (true, Box::new(|| get().uri(&image("w=640&f=webp")))),
         (true, Box::new(|| get().uri(&image("w=640")))),

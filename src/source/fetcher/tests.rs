@@ -26,7 +26,7 @@ async fn a_source_is_downloaded_with_nothing_but_our_own_headers() {
     let encodings = "accept-encoding: gzip,deflate,br";
     assert_eq!(lines, ["get /a.jpg?x=1 http/1.1", encodings, "accept: */*", &host, "user-agent: pixgate/test"]);
 
-    let text = setup.metrics.exposition();
+    let text = setup.metrics.exposition(crate::telemetry::Exposition::Text);
     assert!(text.contains("pixgate_origin_fetches_total{outcome=\"ok\"} 1"), "{text}");
     assert!(text.contains("pixgate_origin_fetch_seconds_count 1"), "{text}");
 }
@@ -63,7 +63,7 @@ async fn statuses_become_errors_except_200_and_203() {
     for status in [201, 206, 300, 305, 400, 401, 403, 404, 410, 429, 500, 503, 599] {
         assert_eq!(setup.fails(&origin.url(&format!("/{status}"))).await, Error::Status(status));
     }
-    let text = setup.metrics.exposition();
+    let text = setup.metrics.exposition(crate::telemetry::Exposition::Text);
     assert!(text.contains("pixgate_origin_fetches_total{outcome=\"status\"} 13"), "{text}");
 }
 
@@ -227,7 +227,7 @@ async fn the_judged_address_is_the_one_dialled_and_a_second_answer_is_judged_aga
     // The origin closed the connection, so this is a new dial, with the answer that would have been dialled unjudged.
     assert_eq!(setup.fails(&url).await, Error::NotPublic);
     assert_eq!((count.load(Ordering::SeqCst), origin.heads().len()), (2, 1));
-    let text = setup.metrics.exposition();
+    let text = setup.metrics.exposition(crate::telemetry::Exposition::Text);
     assert!(text.contains("pixgate_origin_fetches_total{outcome=\"not_public\"} 1"), "{text}");
 }
 

@@ -302,3 +302,25 @@ fn equal_urls_have_equal_keys() {
     assert_ne!(key("https://images.example/a.jpg"), key("http://images.example/a.jpg"));
     assert_eq!(admit("https://images.example/d/").expect("a folder").file_name(), "");
 }
+
+#[test]
+fn what_no_source_can_have_is_no_name_to_purge_by() {
+    let policy = SourcePolicy::new(&settings());
+    for host in ["*", "*.example", "a..example", ".example", "127.0", "2130706433", "0x7f.1", "a.example:81", "a b"] {
+        assert!(SourcePolicy::normalised_host(host).is_err(), "{host}");
+    }
+    for (host, normalised) in [
+        ("A.Example", "a.example"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("[::1]", "[::1]"),
+        ("\u{fc}.example", "xn--tda.example"),
+    ] {
+        assert_eq!(SourcePolicy::normalised_host(host).as_deref(), Ok(normalised));
+    }
+    for prefix in ["http://127.0", "http://127", "http://2130706433/", "http://*.example/", "https://**"] {
+        assert!(policy.normalised(prefix).is_err(), "{prefix}");
+    }
+    for prefix in ["http://127.0.0.1:80/a", "https://A.example/shop/", "http://[::1]/", "/shop/"] {
+        assert!(policy.normalised(prefix).is_ok(), "{prefix}");
+    }
+}

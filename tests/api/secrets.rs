@@ -1,0 +1,135 @@
+//! Nothing that is secret comes out: every place that takes a secret gets a marked one, and everything that is said is
+//! searched for the mark, at the level that says most and in both formats. Law: no mark, whatever fails.
+
+use crate::harness::app::{Setup, TempDir, image, next, run};
+use crate::harness::origin::{Origin, Reply};
+use crate::harness::pictures::png;
+
+const MARK: &str = "hunter2";
+
+#[track_caller]
+fn unmarked(what: &str, text: &str) {
+    if let Some(at) = text.find(MARK) {
+        let from = text[..at].rfind('\n').map_or(0, |line| line + 1);
+        panic!("{what} tells a secret: {}", text[from..].lines().next().unwrap_or_default());
+    }
+}
+
+/// What is asked for: sources that answer, fail, lead elsewhere, and are refused, each with a mark in its query or user.
+fn targets(origin: &Origin) -> Vec<String> {
+    let paths = ["good", "401", "403", "404", "429", "500", "503", "text", "user", "slash", "elsewhere", "loop"];
+    let sources = paths.iter().map(|path| origin.url(&format!("/{path}?sig=hunter2")));
+    let wrong = [
+        "http://u:hunter2@127.0.0.1/a.png",
+        "http://u:a/hunter2@127.0.0.1/a.png",
+        "http://u:a#hunter2@127.0.0.1/a.png",
+        "http://u:a?hunter2@127.0.0.1/a.png",
+        "u:hunter2@127.0.0.1/a.png",
+        "//u:hunter2@127.0.0.1/a.png",
+        "http://not.allowed.example/a.png?sig=hunter2",
+        "http://127.0.0.1:9/a.png?sig=hunter2",
+    ];
+    let sources = sources.chain(wrong.map(str::to_owned));
+    let mut targets: Vec<String> = sources.flat_map(|url| [image(&url, "w=64"), next(&url, 64, 75)]).collect();
+    targets.push("/nothing?sig=hunter2".into());
+    targets
+}
+
+async fn marked_origin() -> Origin {
+    let origin = Origin::with("/good?sig=hunter2", png(64, 32), "image/png").await;
+    for status in [401, 403, 404, 429, 500, 503] {
+        origin.set(&format!("/{status}?sig=hunter2"), Reply::status(status));
+    }
+    origin.set("/text?sig=hunter2", Reply::new(b"no picture".to_vec(), "text/plain"));
+    for (path, location) in [
+        ("/user", format!("http://u:hunter2@{}/good", origin.address)),
+        ("/slash", format!("http://u:a/hunter2@{}/good", origin.address)),
+        ("/elsewhere", "http://elsewhere.example/a.png?sig=hunter2".to_owned()),
+        ("/loop", "/loop?sig=hunter2".to_owned()),
+    ] {
+        origin.set(&format!("{path}?sig=hunter2"), Reply::redirect(302, &location));
+    }
+    origin
+}
+
+#[tokio::test]
+async fn a_running_service_tells_no_secret_whatever_fails() {
+    const TURNED: &str = "/turned?X-Amz-Signature=hunter2";
+    for format in ["text", "json"] {
+        let origin = marked_origin().await;
+        origin.set(TURNED, Reply::new(png(64, 32), "image/png").header("cache-control", "max-age=0"));
+        let app = Setup::new()
+            .text("log.level", "trace")
+            .text("log.format", format)
+            .text("images.minimum_cache_ttl", "0s")
+            .text("server.admin_token", "hunter2-hunter2-hunter2")
+            .text("purge.webhook", "http://127.0.0.1:9/hunter2?token=hunter2")
+            .text("purge.webhook_token", "hunter2-hunter2-hunter2")
+            .text("redis.url", "redis://u:a%2Fhunter2%40b%23c%3Fd%25e@127.0.0.1:9/0")
+            .text("metadata.url", "postgres://u:a%2Fhunter2%40b%23c%3Fd%25e%20f@127.0.0.1:9/p?sslmode=disable")
+            .start()
+            .await;
+        for target in targets(&origin) {
+            unmarked(&target, &app.get(&target).await.text());
+        }
+        let turned = image(&origin.url(TURNED), "w=64");
+        assert_eq!(app.get(&turned).await.status, 200);
+        origin.set(TURNED, Reply::status(500));
+        for _ in 0..2 {
+            unmarked(TURNED, &app.get(&turned).await.text());
+        }
+        let token = ("authorization", "Bearer hunter2-hunter2-hunter2");
+        let metrics = app.admin("/metrics", &[token]).await;
+        assert_eq!(metrics.status, 200);
+        unmarked("metrics", &metrics.text());
+        unmarked("readiness", &app.admin("/readyz", &[]).await.text());
+        app.get_with("/nothing", &[("x-request-id", "the-last-one")]).await;
+        app.until("all of the log is here", || {
+            app.log().contains("request_id=\"the-last-one\"") || app.log().contains("\"request_id\":\"the-last-one\"")
+        })
+        .await;
+        let log = app.log();
+        let log = &log[..log.rfind('\n').unwrap_or_default()];
+        assert!(log.contains("/turned") && log.lines().count() > 40, "{log}");
+        unmarked(format, log);
+        assert!(format == "text" || log.lines().all(|line| line.starts_with('{') && line.ends_with('}')), "{log}");
+        assert!(!log.contains('\u{1b}'), "no colours in a pipe");
+    }
+}
+
+#[test]
+fn a_start_that_fails_tells_no_secret() {
+    const OWN: [&str; 2] = ["PIXGATE_METADATA_URL", "PIXGATE_REDIS_URL"];
+    let dir = TempDir::new();
+    let passwords = ["hunter2/x", "12/hunter2", "12?hunter2", "12#hunter2", "a@b/hunter2", "%zz/hunter2 x%"];
+    for password in passwords {
+        let values = [
+            ("DATABASE_URL", format!("postgres://app:{password}@db:5432/app")),
+            ("PIXGATE_METADATA_URL", format!("mysql://app:{password}@db:5432/app")),
+            ("REDIS_URL", format!("redis://:{password}@h:6379")),
+            ("PIXGATE_REDIS_URL", format!("redis+sentinel://:{password}@h:6379/1")),
+            ("PIXGATE_SOURCES_BASE_URL", format!("http://u:{password}@web:3000")),
+            ("PIXGATE_SOURCES_DOMAINS", format!("http://u:{password}@web:3000")),
+            ("PIXGATE_PURGE_WEBHOOK", format!("http://u:{password}@cdn/purge")),
+            ("PIXGATE_SERVER_ADMIN_TOKEN", password.to_owned()),
+            ("PIXGATE_IMAGES_SIGNING_KEYS", password.to_owned()),
+        ];
+        // Whatever else is wrong, the command ends.
+        let also = [("PIXGATE_LOG_FORMAT", "json"), ("PIXGATE_IMAGES_SNAP", "maybe")];
+        let environment: Vec<_> = values.iter().map(|(name, value)| (*name, value.as_str())).chain(also).collect();
+        // Our own names win, and what has lost is not read: both are looked at.
+        let usual: Vec<_> = environment.iter().copied().filter(|(name, _)| !OWN.contains(name)).collect();
+        for (command, environment) in [("check-config", &environment), ("serve", &environment), ("serve", &usual)] {
+            let (code, out, err) = run(dir.path(), environment, &[command]);
+            assert_eq!(code, Some(1), "{err}");
+            assert!(err.contains("metadata.url") && err.contains("redis.url"), "{err}");
+            unmarked(password, &format!("{out}{err}"));
+            assert!(command != "serve" || err.lines().all(|line| line.starts_with('{')), "{err}");
+        }
+    }
+    let webhook = [("PIXGATE_PURGE_WEBHOOK", "https://cdn.example/hunter2?k=hunter2")];
+    let (_, out, err) = run(dir.path(), &webhook, &["check-config"]);
+    unmarked("check-config", &format!("{out}{err}"));
+    let (_, _, err) = run(dir.path(), &[("REDIS_URL", "redis:6379")], &["check-config"]);
+    assert!(err.contains("redis://[user:password@]host[:port]"), "the help is whole: {err}");
+}
