@@ -15,6 +15,7 @@ use actix_web::{HttpResponse, web};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
+use super::error::{Asker, Dialect, Problem};
 use super::headers::CachePolicy;
 use super::{IMAGE, NEXT, State};
 use crate::cache::CacheStatus;
@@ -27,17 +28,7 @@ pub(super) struct Reply {
     route: &'static str,
     policy: CachePolicy,
     cache: Option<CacheStatus>,
-    failure: Option<Failure>,
-}
-
-/// What the log is told of a failed request.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) code: &'static str,
-    /// Absent where the answer says it all.
-    pub(super) reason: Option<Box<str>>,
-    /// Without what may be secret in it.
-    pub(super) source: Option<Loggable>,
+    failure: Option<(Dialect, Problem)>,
 }
 
 impl Reply {
@@ -52,8 +43,8 @@ impl Reply {
     }
 
     /// An error.
-    pub(super) const fn failed(route: &'static str, failure: Failure) -> Self {
-        Self { route, policy: CachePolicy::NoStore, cache: None, failure: Some(failure) }
+    pub(super) const fn failed(route: &'static str, dialect: Dialect, problem: Problem) -> Self {
+        Self { route, policy: CachePolicy::NoStore, cache: None, failure: Some((dialect, problem)) }
     }
 
     /// Leaves this with `response`.
@@ -75,6 +66,9 @@ pub async fn observe(
     let (request, mut response) = next.call(request).await?.into_parts();
     let reply = response.extensions_mut().remove::<Reply>().unwrap_or(Reply::new("other"));
     let state = request.app_data::<web::Data<State>>();
+    if let Some(((dialect, problem), state)) = reply.failure.as_ref().zip(state) {
+        response = problem.tell(Asker::of(&request, state), *dialect, response);
+    }
     conclude(&reply, response.head_mut(), request.method(), state.map(|state| &***state), started);
     Ok(ServiceResponse::new(request, response))
 }
@@ -103,7 +97,7 @@ pub(super) fn conclude(
         }
     }
     tracing::debug!(route, status, cache, ?elapsed, %method, "request");
-    if let Some(Failure { code, reason: Some(reason), source }) = &reply.failure {
+    if let Some((_, Problem { code, reason: Some(reason), source, .. })) = &reply.failure {
         let source = source.as_ref().map_or("", Loggable::as_str);
         tracing::warn!(route, status, code, reason = &**reason, source, "request failed");
     }

@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod answers;
 mod caching;
 mod corpus;
 mod counts;
@@ -35,6 +36,7 @@ mod privacy;
 mod purge;
 mod quality;
 mod refine;
+mod refusals;
 mod reload;
 mod replicas;
 mod signature;
