@@ -142,6 +142,7 @@ fn build_state(
         store: store.clone(),
         recorder: recorder.clone(),
         candidates,
+        refine_max_bytes: Some(config.refine.max_bytes).filter(|_| config.refine.cpu_percent > 0),
         metrics: Arc::clone(&metrics),
         runtime: runtime.clone(),
     }));

@@ -6,6 +6,7 @@
 mod decoded;
 mod draw;
 mod error;
+mod failures;
 mod fair;
 mod outcome;
 mod pace;
@@ -14,6 +15,7 @@ mod recording;
 mod refine;
 mod shared;
 mod sources;
+mod terms;
 mod trail;
 mod tuning;
 
@@ -27,13 +29,16 @@ use tokio::sync::{Semaphore, mpsc};
 
 use self::decoded::{Held, Keep, Pictures};
 pub use self::error::Error;
+use self::failures::Failures;
 use self::outcome::outcome;
 pub use self::outcome::{Outcome, RequestTimings};
 use self::pace::Pace;
 pub use self::placeholders::Known;
+use self::refine::Prospects;
 pub use self::refine::{Candidate, Refined, WAITING};
 use self::shared::Turn;
-use self::sources::{Failure, Loaded, Need};
+use self::sources::{Loaded, Need};
+pub use self::terms::Terms;
 pub use self::trail::Trail;
 pub use self::tuning::Tuning;
 use crate::cache::flight::Flights;
@@ -52,8 +57,6 @@ use crate::variant::{ContentHash, VariantKey, Wish};
 const DOWNLOADS: usize = 32;
 /// Requests for distinct missing pictures under way at once, and as many for placeholders; the next one is refused.
 const JOURNEYS: usize = 1024;
-/// Sources whose failure is remembered at once.
-const FAILURES: u64 = 10_000;
 
 type Answer = Result<Outcome, Arc<Error>>;
 
@@ -87,6 +90,8 @@ pub struct Parts {
     pub recorder: Option<Arc<Recorder>>,
     /// Where variants go that could be better.
     pub candidates: mpsc::Sender<Candidate>,
+    /// The largest sources of which variants are made better, in bytes; `None` where none are.
+    pub refine_max_bytes: Option<u64>,
     /// The process's metrics.
     pub metrics: Arc<Metrics>,
     /// Where flights run.
@@ -102,6 +107,7 @@ pub struct Optimizer {
     recorder: Option<Arc<Recorder>>,
     candidates: mpsc::Sender<Candidate>,
     pace: Pace,
+    prospects: Prospects,
     metrics: Arc<Metrics>,
     runtime: Handle,
     downloads: Semaphore,
@@ -112,9 +118,9 @@ pub struct Optimizer {
     decodes: Flights<ContentHash, Result<Arc<Held>, Arc<Error>>>,
     pictures: Pictures,
     keep: Keep,
-    journeys: Flights<(SourceKey, Wish, u64), Answer>,
+    journeys: Flights<(SourceKey, Wish, Terms, u64), Answer>,
     placeholders: Flights<(SourceKey, u64), Result<Known, Arc<Error>>>,
-    failures: moka::sync::Cache<SourceKey, Failure>,
+    failures: Failures,
     /// Counters of the hit path, resolved once.
     memory_hit: Counter,
     memory_stale: Counter,
@@ -134,6 +140,7 @@ impl Optimizer {
             store,
             recorder,
             candidates,
+            refine_max_bytes,
             metrics,
             runtime,
         } = parts;
@@ -145,7 +152,7 @@ impl Optimizer {
             memory_hit: lookup("hit"),
             memory_stale: lookup("stale"),
             memory_miss: lookup("miss"),
-            failures: moka::sync::Cache::builder().max_capacity(FAILURES).time_to_live(settings.negative_ttl).build(),
+            failures: failures::none(),
             downloads: Semaphore::new(DOWNLOADS),
             loads: Flights::new(runtime.clone()),
             draws: Flights::new(runtime.clone()),
@@ -155,6 +162,7 @@ impl Optimizer {
             journeys: Flights::new(runtime.clone()),
             placeholders: Flights::new(runtime.clone()),
             pace: Pace::new(imaging.avif_engine),
+            prospects: Prospects::new(refine_max_bytes),
             tuning: ArcSwap::from_pointee(Tuning { fetcher, settings, imaging: Arc::new(imaging) }),
             scheduler,
             tiers,
@@ -171,19 +179,20 @@ impl Optimizer {
     ///
     /// # Errors
     /// See [`Error`]; shared with everybody who waited for the same work.
-    pub async fn image(self: &Arc<Self>, source: &SourceUrl, wish: &Wish) -> Answer {
-        let key = (source.key(), *wish, self.ledger.newest(sources::named(source)));
+    pub async fn image(self: &Arc<Self>, source: &SourceUrl, wish: &Wish, terms: Terms) -> Answer {
+        let key = (source.key(), *wish, terms, self.ledger.newest(sources::named(source)));
         if self.journeys.len() >= JOURNEYS {
             self.metrics.count_shed("journeys");
             return Err(Arc::new(Error::Overloaded { retry_after: self.scheduler.retry_after() }));
         }
         let (this, url, asked) = (Arc::clone(self), source.clone(), *wish);
-        let landed = self.journeys.join(key, || async move { this.journey(url, asked).await }).await;
+        let landed = self.journeys.join(key, || async move { this.journey(url, asked, terms).await }).await;
         let landed = landed.map_err(|lost| Arc::new(Error::from(lost)))?;
         let mut outcome = landed.value?;
         if landed.joined && outcome.status == CacheStatus::Miss {
             outcome.status = CacheStatus::Collapsed;
         }
+        self.settle(wish, terms, &mut outcome);
         self.note(source, wish, &outcome, SystemTime::now());
         if outcome.instead.is_some() || outcome.status != CacheStatus::Miss {
             self.note_interim(source, wish, &outcome);
@@ -192,17 +201,17 @@ impl Optimizer {
     }
 
     /// One request's way to the origin and the pipeline, in a task of its own.
-    async fn journey(self: Arc<Self>, source: SourceUrl, wish: Wish) -> Answer {
+    async fn journey(self: Arc<Self>, source: SourceUrl, wish: Wish, terms: Terms) -> Answer {
         // Another journey may have landed between the caller's look-up and this one's start.
-        if let Some(outcome) = self.find(&source, &wish, None, SystemTime::now()) {
+        if let Some(outcome) = self.find(&source, &wish, terms, None, SystemTime::now()) {
             return Ok(outcome);
         }
         let key = WishKey::new(&source.key(), &wish);
-        let lease = match self.turn(&source, &wish, key).await {
+        let lease = match self.turn(&source, &wish, terms, key).await {
             Turn::Found(outcome) => return Ok(outcome),
             Turn::Lead(lease) => lease,
         };
-        let mut answer = self.make(&source, &wish, key).await;
+        let mut answer = self.make(&source, &wish, terms, key).await;
         if let Ok(made @ Outcome { status: CacheStatus::Stale, .. }) = &mut answer {
             made.superseded = self.is_superseded(&source, &made.record);
         }
@@ -216,8 +225,8 @@ impl Optimizer {
     }
 
     /// Fetches and draws what must be.
-    async fn make(self: &Arc<Self>, source: &SourceUrl, wish: &Wish, wish_key: WishKey) -> Answer {
-        let mut loaded = self.load_record(source).await?;
+    async fn make(self: &Arc<Self>, source: &SourceUrl, wish: &Wish, terms: Terms, wish_key: WishKey) -> Answer {
+        let mut loaded = self.load_record(source, terms).await?;
         let mut fetch = loaded.fetch;
         // What was decoded to learn of it is drawn from too.
         let mut _held = None;

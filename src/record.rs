@@ -216,6 +216,8 @@ pub struct Lifetime {
     pub stale_while_revalidate: Duration,
     /// How long after the end of freshness it may be served when the origin fails.
     pub stale_if_error: Duration,
+    /// The origin says that it does not change while it is fresh.
+    pub immutable: bool,
 }
 
 /// How usable a record is at one moment.
@@ -230,6 +232,9 @@ pub enum Freshness {
     /// Of no use but for its validators.
     Dead,
 }
+
+/// How long past its freshness a record is kept that must not be used any more: its validators are of use.
+const VALIDATORS: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Lifetime {
     /// How usable a record with this lifetime is at `now`.
@@ -249,9 +254,10 @@ impl Lifetime {
         }
     }
 
-    /// What is left at `now` until the record is dead.
-    pub fn usable_for(&self, now: SystemTime) -> Duration {
-        let usable = self.ttl.saturating_add(self.stale_while_revalidate.max(self.stale_if_error));
+    /// How long a record is worth keeping from `now` on: until it is dead, or for a while for its validators.
+    pub fn worth_keeping(&self, now: SystemTime) -> Duration {
+        let stale = self.stale_while_revalidate.max(self.stale_if_error);
+        let usable = self.ttl.saturating_add(if stale.is_zero() { VALIDATORS } else { stale });
         usable.saturating_sub(now.duration_since(self.checked_at).unwrap_or_default())
     }
 

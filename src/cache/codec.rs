@@ -13,7 +13,7 @@ use crate::record::SourceRecord;
 use crate::variant::Effort;
 
 /// Part of every key and every value: raised when either is written differently.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 const MAGIC: [u8; 4] = *b"pxgt";
 /// Magic 4, version 1, kind 1, zero 2, length 4, checksum 4.

@@ -12,7 +12,7 @@ use actix_web::dev::RequestHead;
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::reply::Failure;
+use super::error::Problem;
 use super::{IMAGE, NEXT, PLACEHOLDER, PLACEHOLDERS};
 
 /// Longer ids are replaced.
@@ -34,7 +34,7 @@ pub(super) struct Line<'a> {
     pub(super) cache: Option<&'static str>,
     /// Host of the source.
     pub(super) host: Option<&'a str>,
-    pub(super) failure: Option<&'a Failure>,
+    pub(super) failure: Option<&'a Problem>,
 }
 
 impl Line<'_> {

@@ -3,10 +3,11 @@
 //! The law: client text is not log text. "Not allowed" has one public text whatever the reason, so that answers draw no
 //! map of the network (THREATS.md); reasons go to the log. No error is stored by anybody: its cache policy is no-store.
 
+mod asker;
 mod table;
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::HttpResponse;
 use actix_web::body::BoxBody;
@@ -14,9 +15,11 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use serde::Serialize;
 
+pub(super) use self::asker::Asker;
+use self::asker::setting_of;
 use self::table::{Next, row_of};
 use super::query::{Fault, Invalid, Refused};
-use super::reply::{Failure, Reply};
+use super::reply::Reply;
 use crate::optimizer;
 use crate::source::{Refusal, SourceUrl};
 use crate::telemetry::Loggable;
@@ -34,17 +37,20 @@ pub(super) enum Dialect {
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
-    code: &'static str,
+    pub(super) code: &'static str,
     detail: Cow<'static, str>,
-    retry_after: Option<Duration>,
+    /// The key that would make it another answer.
+    setting: Option<&'static str>,
+    retry_after_seconds: Option<u32>,
     allow: Option<&'static str>,
     /// What the log is told; absent where the request alone is to blame and its answer says it all.
-    reason: Option<Box<str>>,
+    pub(super) reason: Option<Box<str>>,
     /// The source, without what may be secret in it.
-    source: Option<Loggable>,
+    pub(super) source: Option<Loggable>,
 }
 
 const NOT_ALLOWED: &str = "the source is not allowed";
+const REDIRECT_NOT_ALLOWED: &str = "the source is not allowed: a redirect left the allow-list";
 const NEXT_NOT_ALLOWED: &str = r#""url" parameter is not allowed"#;
 const NEXT_NOT_AN_IMAGE: &str = "The requested resource isn't a valid image.";
 const NEXT_TYPE: &str = r#""url" parameter is valid but image type is not allowed"#;
@@ -52,7 +58,8 @@ const NEXT_INTERNAL: &str = "Internal Server Error";
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, detail: detail.into(), retry_after: None, allow: None, reason: None, source: None }
+        let detail = detail.into();
+        Self { status, code, detail, setting: None, retry_after_seconds: None, allow: None, reason: None, source: None }
     }
 
     /// A request whose body could not be had.
@@ -140,9 +147,19 @@ impl Problem {
             Dialect::Problem if code == "source_not_allowed" => (StatusCode::FORBIDDEN, direct),
             Dialect::Problem => (StatusCode::BAD_REQUEST, direct),
         };
+        let detail = match (refusal, dialect) {
+            // These say how the URL is written, and nothing about where it leads.
+            (Refusal::Invalid(why), Dialect::Problem) => format!("{detail} ({why})").into(),
+            _ => Cow::Borrowed(detail),
+        };
+        let setting = match refusal {
+            Refusal::NotAllowed(why) => setting_of(why),
+            _ => None,
+        };
         Self {
             reason: Some(refusal.to_string().into()),
             source: Some(Loggable::text(url)),
+            setting,
             ..Self::new(status, code, detail)
         }
     }
@@ -164,14 +181,12 @@ impl Problem {
                 Next::Same => (row.status, row.detail),
             },
         };
-        let retry_after = match error {
-            optimizer::Error::Overloaded { retry_after } => Some(*retry_after),
-            _ => None,
-        };
+        let retry_after_seconds = error.retry_after(Instant::now()).map(whole_seconds);
         Self {
             reason: Some(error.to_string().into()),
             source: Some(source.loggable()),
-            retry_after,
+            setting: row.setting,
+            retry_after_seconds,
             ..Self::new(status, row.code, detail)
         }
     }
@@ -198,36 +213,59 @@ impl Problem {
             status: self.status.as_u16(),
             detail: &self.detail,
             code: self.code,
+            reason: None,
+            setting: None,
         }
     }
 
-    /// The response, with what the middleware is to do about it.
-    pub(super) fn respond(self, dialect: Dialect, route: &'static str) -> HttpResponse {
-        let status = self.status;
-        let (content_type, body) = match dialect {
-            Dialect::Next => ("text/plain; charset=utf-8", self.detail.into_owned()),
-            Dialect::Problem => {
-                // Serialising texts and numbers into memory does not fail.
-                ("application/problem+json", serde_json::to_string(&self.document(None)).unwrap_or_default())
+    /// Content type and body; with the reason, if that is `told`.
+    fn body(&self, dialect: Dialect, told: bool) -> (&'static str, String) {
+        let reason = self.reason.as_deref().filter(|_| told);
+        let setting = self.setting.filter(|_| told);
+        match dialect {
+            Dialect::Next => {
+                let mut text = self.detail.clone().into_owned();
+                if let Some(reason) = reason {
+                    text.extend(["\n", reason]);
+                }
+                if let Some(setting) = setting {
+                    text.extend(["; see ", setting]);
+                }
+                ("text/plain; charset=utf-8", text)
             }
-        };
-        let mut response = HttpResponse::with_body(status, BoxBody::new(body));
+            Dialect::Problem => {
+                let document = Body { reason, setting, ..self.document(None) };
+                // Serialising texts and numbers into memory does not fail.
+                ("application/problem+json", serde_json::to_string(&document).unwrap_or_default())
+            }
+        }
+    }
+
+    /// The response as a stranger gets it, with what the middleware is to do about it.
+    pub(super) fn respond(self, dialect: Dialect, route: &'static str) -> HttpResponse {
+        let response = self.plain(dialect);
+        Reply::failed(route, dialect, self).on(response)
+    }
+
+    fn plain(&self, dialect: Dialect) -> HttpResponse {
+        let (content_type, body) = self.body(dialect, false);
+        let mut response = HttpResponse::with_body(self.status, BoxBody::new(body));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
         // A page of another origin may read why its picture did not come.
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        if let Some(wait) = self.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
-        if status == StatusCode::UNAUTHORIZED && self.code == "unauthorized" {
+        if self.status == StatusCode::UNAUTHORIZED && self.code == "unauthorized" {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"pixgate\""));
         }
-        let failure = Failure { code: self.code, reason: self.reason, source: self.source };
-        Reply::failed(route, failure).on(response)
+        response
     }
 }
 
@@ -241,6 +279,16 @@ struct Body<'a> {
     status: u16,
     detail: &'a str,
     code: &'static str,
+    /// In development, and for what is not allowed on the machine itself: what the log is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    setting: Option<&'static str>,
+}
+
+/// Rounded up, and one at least.
+fn whole_seconds(wait: Duration) -> u32 {
+    wait.as_secs_f64().ceil().max(1.0) as u32
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ pub(super) enum CachePolicy {
     NoStore,
     /// Nobody keeps it, because its origin said so.
     PrivateNoStore,
-    /// Fresh for `max_age`, then revalidated: Next.js's own words.
+    /// Fresh for `max_age`, then revalidated, whatever happens: Next.js's own words, and those for a source whose origin
+    /// wants it so.
     MustRevalidate {
         /// Seconds are sent, rounded down.
         max_age: Duration,
@@ -32,8 +33,10 @@ pub(super) enum CachePolicy {
     StaleWhileRevalidate {
         /// Seconds are sent, rounded down.
         max_age: Duration,
-        /// Seconds after that.
+        /// Seconds after that; nothing is said of none.
         stale: Duration,
+        /// Not even a reload asks for it again while it is fresh (RFC 8246).
+        immutable: bool,
     },
     /// The URL names its content.
     Immutable,
@@ -45,13 +48,18 @@ pub(super) enum CachePolicy {
 const CLIENT_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl CachePolicy {
-    /// The policy of what was made from a source, as our own endpoints word it: fresh for what `remaining` is left.
-    pub(super) fn of_source(record: &SourceRecord, remaining: Duration) -> Self {
+    /// The policy of what was made from a source, as our own endpoints word it: fresh for what `remaining` is left, and
+    /// past that as its origin allows. `lasting`: the same is sent for as long as the source is the same.
+    pub(super) fn of_source(record: &SourceRecord, remaining: Duration, lasting: bool) -> Self {
+        let lifetime = &record.lifetime;
         if !record.storable {
             return Self::PrivateNoStore;
         }
-        let stale = record.lifetime.stale_while_revalidate.min(CLIENT_STALE);
-        Self::StaleWhileRevalidate { max_age: remaining, stale }
+        if lifetime.stale_while_revalidate.is_zero() && lifetime.stale_if_error.is_zero() {
+            return Self::MustRevalidate { max_age: remaining };
+        }
+        let stale = lifetime.stale_while_revalidate.min(CLIENT_STALE);
+        Self::StaleWhileRevalidate { max_age: remaining, stale, immutable: lasting && lifetime.immutable }
     }
 
     /// The policy of a developer's own service, where `development`: what has just been changed is to be seen.
@@ -71,8 +79,15 @@ impl CachePolicy {
             Self::NoCache => return HeaderValue::from_static("no-cache"),
             Self::Immutable => return HeaderValue::from_static("public, max-age=315360000, immutable"),
             Self::MustRevalidate { max_age } => format!("public, max-age={}, must-revalidate", max_age.as_secs()),
-            Self::StaleWhileRevalidate { max_age, stale } => {
-                format!("public, max-age={}, stale-while-revalidate={}", max_age.as_secs(), stale.as_secs())
+            Self::StaleWhileRevalidate { max_age, stale, immutable } => {
+                let mut text = format!("public, max-age={}", max_age.as_secs());
+                if !stale.is_zero() {
+                    let _ = write!(text, ", stale-while-revalidate={}", stale.as_secs());
+                }
+                if immutable && !max_age.is_zero() {
+                    text.push_str(", immutable");
+                }
+                text
             }
         };
         value(text)

@@ -21,7 +21,7 @@ use super::{IMAGE, Live, NEXT, Settings, State};
 use crate::cache::{CacheStatus, Entry};
 use crate::format::{Negotiated, negotiate};
 use crate::imaging;
-use crate::optimizer::{Outcome, Trail};
+use crate::optimizer::{Outcome, Terms, Trail};
 use crate::source::SourceUrl;
 use crate::variant::FormatWish;
 
@@ -49,7 +49,8 @@ pub(super) fn known(head: &RequestHead, state: &State) -> Option<(HttpResponse, 
     };
     let prepared = live.memo.get(&Identity::of(head, dialect)?)?;
     let Prepared { order, trail, fields } = &*prepared;
-    let outcome = state.optimizer.look_up(&order.source, &order.wish, Some(trail), SystemTime::now())?;
+    let outcome =
+        state.optimizer.look_up(&order.source, &order.wish, terms(dialect), Some(trail), SystemTime::now())?;
     if !may_have(order, &outcome) {
         return None;
     }
@@ -77,6 +78,14 @@ const fn route(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Problem => IMAGE,
         Dialect::Next => NEXT,
+    }
+}
+
+/// Whose word counts for how long a picture is used: on Next.js's path it is its configuration, as in Next.js.
+const fn terms(dialect: Dialect) -> Terms {
+    match dialect {
+        Dialect::Problem => Terms::Origin,
+        Dialect::Next => Terms::Operator,
     }
 }
 
@@ -121,18 +130,19 @@ fn accepted(request: &HttpRequest, settings: &Settings) -> Negotiated {
 }
 
 async fn serve(request: &HttpRequest, state: &State, live: &Live, order: Order) -> Result<HttpResponse, Problem> {
+    let terms = terms(order.dialect);
     let refuse = |outcome: &Outcome| {
         let error = imaging::Error::NotDecoded { format: outcome.record.format };
         Problem::failed(&error.into(), &order.source, order.dialect)
     };
-    if let Some(outcome) = state.optimizer.look_up(&order.source, &order.wish, None, SystemTime::now()) {
+    if let Some(outcome) = state.optimizer.look_up(&order.source, &order.wish, terms, None, SystemTime::now()) {
         if !may_have(&order, &outcome) {
             return Err(refuse(&outcome));
         }
         let (response, reply) = keep(request.head(), live, order, &outcome);
         return Ok(reply.on(response));
     }
-    let found = state.optimizer.image(&order.source, &order.wish).await;
+    let found = state.optimizer.image(&order.source, &order.wish, terms).await;
     let found = found.map_err(|error| Problem::failed(&error, &order.source, order.dialect))?;
     if !may_have(&order, &found) {
         return Err(refuse(&found));
@@ -222,13 +232,13 @@ fn policy(settings: &Settings, order: &Order, outcome: &Outcome) -> CachePolicy 
     let policy = match order.dialect {
         _ if outcome.superseded => CachePolicy::MustRevalidate { max_age: Duration::ZERO },
         Dialect::Next if !outcome.record.storable => CachePolicy::PrivateNoStore,
-        Dialect::Next if outcome.is_interim() => CachePolicy::MustRevalidate { max_age: outcome.ttl.min(INTERIM) },
+        Dialect::Next if outcome.interim => CachePolicy::MustRevalidate { max_age: outcome.ttl.min(INTERIM) },
         Dialect::Next if is_build_media(&settings.next_path, &order.source) => CachePolicy::Immutable,
         Dialect::Next => CachePolicy::MustRevalidate { max_age: outcome.ttl },
-        Dialect::Problem if outcome.is_interim() => {
-            CachePolicy::of_source(&outcome.record, outcome.remaining.min(INTERIM))
+        Dialect::Problem => {
+            let limit = if outcome.interim { INTERIM } else { Duration::MAX };
+            CachePolicy::of_source(&outcome.record, outcome.remaining.min(limit), !outcome.interim)
         }
-        Dialect::Problem => CachePolicy::of_source(&outcome.record, outcome.remaining),
     };
     policy.kept_by_nobody(settings.development)
 }

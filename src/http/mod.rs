@@ -190,7 +190,11 @@ pub fn public(state: &web::Data<State>) -> impl FnOnce(&mut ServiceConfig) + use
             )
             .service(reads("/healthz", "/healthz", Dialect::Problem, admin::health))
             .service(reads("/readyz", "/readyz", Dialect::Problem, admin::ready))
-            .service(reads("/{path:.*}", NEXT, Dialect::Next, image::next).guard(next))
+            .service(
+                resource("/{path:.*}", NEXT, Dialect::Next, READS_AND_PREFLIGHT, image::next)
+                    .route(web::method(Method::OPTIONS).to(|| async { preflight(NEXT, READS) }))
+                    .guard(next),
+            )
             .service(reads("/{path:.*}", NEXT, Dialect::Next, image::slash).guard(slash))
             .default_service(web::to(not_served));
     }

@@ -98,7 +98,7 @@ fn respond(request: &HttpRequest, settings: &Settings, known: &Known, form: Form
         CacheStatus::Stale => Duration::ZERO,
         _ => known.record.lifetime.remaining(SystemTime::now()),
     };
-    let policy = CachePolicy::of_source(&known.record, remaining);
+    let policy = CachePolicy::of_source(&known.record, remaining, true);
     Reply::cached(PLACEHOLDER, policy.kept_by_nobody(settings.development), known.status).on(response)
 }
 

@@ -1,7 +1,8 @@
 //! Query strings in, wishes out: the two dialects share one decoder and one set of lists, each has its own parser.
 //!
 //! The law: the variant space is finite. A width, height or quality comes from a configured list or carries a signature;
-//! what is not understood is refused with a stable code, never guessed and never ignored (but for `utm_*` and `dpl`).
+//! what is not understood is refused with a stable code, never guessed and never ignored (but for what others
+//! hang on URLs, see `is_ignored`).
 
 mod direct;
 mod next;
@@ -131,9 +132,10 @@ impl<'q> Pairs<'q> {
     }
 }
 
-/// Parameters that others hang on URLs and that say nothing about the picture.
+/// Parameters that others hang on URLs and that say nothing about the picture. `v` makes another URL of the same picture
+/// for whoever keeps it: browsers and CDNs, which no purge reaches.
 fn is_ignored(name: &str) -> bool {
-    name == "dpl" || name.starts_with("utm_")
+    matches!(name, "dpl" | "v" | "fbclid" | "gclid" | "msclkid") || name.starts_with("utm_")
 }
 
 /// A number of digits only: no sign, no space, no fraction. `None` too when it does not fit.

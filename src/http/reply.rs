@@ -15,6 +15,7 @@ use actix_web::{HttpResponse, web};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
+use super::error::{Asker, Dialect, Problem};
 use super::headers::CachePolicy;
 use super::{IMAGE, NEXT, State, access};
 use crate::cache::CacheStatus;
@@ -29,17 +30,7 @@ pub(super) struct Reply {
     policy: CachePolicy,
     cache: Option<CacheStatus>,
     source: Option<SourceUrl>,
-    failure: Option<Failure>,
-}
-
-/// What the log is told of a failed request.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) code: &'static str,
-    /// Absent where the answer says it all.
-    pub(super) reason: Option<Box<str>>,
-    /// Without what may be secret in it.
-    pub(super) source: Option<Loggable>,
+    failure: Option<(Dialect, Problem)>,
 }
 
 impl Reply {
@@ -59,8 +50,8 @@ impl Reply {
     }
 
     /// An error.
-    pub(super) const fn failed(route: &'static str, failure: Failure) -> Self {
-        Self { route, policy: CachePolicy::NoStore, cache: None, source: None, failure: Some(failure) }
+    pub(super) const fn failed(route: &'static str, dialect: Dialect, problem: Problem) -> Self {
+        Self { route, policy: CachePolicy::NoStore, cache: None, source: None, failure: Some((dialect, problem)) }
     }
 
     /// Leaves this with `response`.
@@ -81,9 +72,12 @@ pub async fn observe(
     let started = Instant::now();
     let (request, mut response) = next.call(request).await?.into_parts();
     let reply = response.extensions_mut().remove::<Reply>().unwrap_or(Reply::new("other"));
-    let state = request.app_data::<web::Data<State>>().map(|state| &***state);
+    let state = request.app_data::<web::Data<State>>();
+    if let Some(((dialect, problem), state)) = reply.failure.as_ref().zip(state) {
+        response = problem.tell(Asker::of(&request, state), *dialect, response);
+    }
     let size = response.body().size();
-    conclude(&reply, (response.head_mut(), size), request.head(), state, started);
+    conclude(&reply, (response.head_mut(), size), request.head(), state.map(|state| &***state), started);
     Ok(ServiceResponse::new(request, response))
 }
 
@@ -112,7 +106,7 @@ pub(super) fn conclude(
         }
     }
     let shown = id.to_str().unwrap_or_default();
-    if let Some(Failure { code, reason: Some(reason), source }) = &reply.failure
+    if let Some((_, Problem { code, reason: Some(reason), source, .. })) = &reply.failure
         && status >= 500
     {
         let source = source.as_ref().map(Loggable::as_str);
@@ -127,7 +121,7 @@ pub(super) fn conclude(
         elapsed,
         cache,
         host: reply.source.as_ref().map(SourceUrl::host),
-        failure: reply.failure.as_ref(),
+        failure: reply.failure.as_ref().map(|(_, problem)| problem),
     };
     line.write(state.is_some_and(|state| state.live().settings.access_log));
     head.headers.insert(access::REQUEST_ID, id);

@@ -59,6 +59,7 @@ fn record(age: Duration) -> SourceRecord {
             early: Duration::ZERO,
             stale_while_revalidate: 48 * HOUR,
             stale_if_error: 48 * HOUR,
+            immutable: false,
         },
         storable: true,
         epoch: 0,
@@ -109,6 +110,7 @@ fn state_with(settings: Settings, age: Duration) -> web::Data<State> {
         imaging: imaging::Settings::default(),
         store: None,
         recorder: None,
+        refine_max_bytes: Some(20_000_000),
         candidates: tokio::sync::mpsc::channel(1).0,
         metrics: Arc::clone(&metrics),
         runtime,
@@ -285,14 +287,14 @@ async fn mistakes_are_problems_here_and_texts_there() {
 async fn methods_have_their_answers() {
     let state = state();
     for (target, allow) in
-        [("/image", READS_AND_PREFLIGHT), ("/_next/image", READS), ("/placeholder", READS_AND_PREFLIGHT)]
+        [("/image", READS_AND_PREFLIGHT), ("/_next/image", READS_AND_PREFLIGHT), ("/placeholder", READS_AND_PREFLIGHT)]
     {
         let answer = to_public(&state, TestRequest::post().uri(target)).await;
         assert_eq!((answer.status().as_u16(), field(&answer, "allow")), (405, allow), "{target}");
         assert_eq!(field(&answer, "cache-control"), "no-store");
     }
     let options = |target: &str| TestRequest::default().method(Method::OPTIONS).uri(target);
-    for target in ["/image", "/placeholder?url=x"] {
+    for target in ["/image", "/_next/image", "/placeholder?url=x"] {
         let answer = to_public(&state, options(target)).await;
         assert_eq!((answer.status().as_u16(), field(&answer, "access-control-allow-methods")), (204, READS));
         assert_eq!(field(&answer, "access-control-allow-origin"), "*");

@@ -18,7 +18,7 @@ use crate::telemetry::{Label, Metrics, OutcomeLabels};
 pub struct Settings {
     /// Share of all processors' time; 0 refines nothing.
     pub cpu_percent: u32,
-    /// Sources larger than this are not downloaded again.
+    /// Sources larger than this are left as they are.
     pub max_bytes: u64,
     /// How long a variant waits for its turn; then it is left as it is until it is asked for again.
     pub max_age: Duration,
@@ -64,7 +64,7 @@ async fn refine(
             optimizer.pass_over(&candidate);
             Refined::Passed
         } else {
-            optimizer.refine(&candidate, settings.max_bytes).await
+            optimizer.refine(&candidate).await
         };
         drop(optimizer);
         metrics.refined.get_or_create(&OutcomeLabels { outcome: Label(refined.as_str()) }).inc();

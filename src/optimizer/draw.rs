@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
-use super::{Drawn, Error, Optimizer, RequestTimings};
+use super::{Drawn, Error, Optimizer, RequestTimings, Terms};
 use crate::cache::Entry;
 use crate::format::ImageFormat;
 use crate::imaging::schedule::{self, Done};
@@ -190,7 +190,7 @@ impl Optimizer {
             return record;
         };
         // A refresh may have put a newer record meanwhile; only one of the same bytes gets this placeholder.
-        let latest = self.known(source, SystemTime::now()).map(|(latest, _)| latest);
+        let latest = self.known(source, Terms::Origin, SystemTime::now()).map(|(latest, _)| latest);
         if latest.as_ref().is_some_and(|latest| latest.content != record.content) {
             return record;
         }

@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows a status code; `http/error.rs` holds that table.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cache::flight;
 use crate::imaging::{self, schedule};
@@ -13,7 +13,7 @@ use crate::source;
 pub enum Error {
     /// The source could not be had.
     #[error(transparent)]
-    Source(#[from] source::Error),
+    Source(#[from] source::Failed),
     /// The source was had and cannot be drawn.
     #[error(transparent)]
     Imaging(#[from] imaging::Error),
@@ -43,17 +43,18 @@ impl Error {
         }
     }
 
-    /// Whether asking again at once would give the same answer, so that it may be remembered for a short while.
+    /// Whether asking again at once would give the same answer, so that it may be remembered for a while.
     pub(super) const fn is_lasting(&self) -> bool {
         match self {
-            Self::Source(error) => match error {
-                source::Error::Status(status) => *status >= 400 && *status < 500 && *status != 429,
+            Self::Source(failed) => match &failed.error {
+                // What a name resolves to changes.
+                source::Error::NotPublic => false,
                 source::Error::TooLarge { .. }
                 | source::Error::TooManyRedirects
                 | source::Error::BadRedirect
-                | source::Error::Refused(_)
+                | source::Error::Encoding
                 | source::Error::Empty => true,
-                _ => false,
+                error => error.is_refusal(),
             },
             // These say how this machine fared, or what may not be done with the bytes, nothing about the bytes.
             Self::Imaging(error) => !matches!(
@@ -64,9 +65,26 @@ impl Error {
         }
     }
 
-    /// Whether the origin says that the source is no more: then an old copy must not stand in for it.
-    pub(super) const fn is_gone(&self) -> bool {
-        matches!(self, Self::Source(source::Error::Status(404 | 410)))
+    /// Whether the origin says no: then an old copy must not stand in for the source.
+    pub(super) const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Source(failed) if failed.error.is_refusal())
+    }
+
+    /// When it makes sense to ask again, from `now`, where that is known.
+    pub fn retry_after(&self, now: Instant) -> Option<Duration> {
+        match self {
+            Self::Overloaded { retry_after } => Some(*retry_after),
+            Self::Source(failed) if failed.error.is_outage() => {
+                failed.retry_at.map(|at| at.saturating_duration_since(now))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<source::Error> for Error {
+    fn from(error: source::Error) -> Self {
+        Self::Source(error.into())
     }
 }
 
@@ -95,7 +113,14 @@ mod tests {
     fn what_says_nothing_about_the_source_is_not_remembered_of_it() {
         let malformed = imaging::Error::Malformed { format: ImageFormat::Png, detail: String::new() };
         assert!(Error::from(malformed).is_lasting());
-        assert!(Error::from(source::Error::Status(404)).is_lasting());
+        for status in [400, 401, 402, 403, 404, 405, 410, 451] {
+            let error = Error::from(source::Error::Status(status));
+            assert!(error.is_lasting() && error.is_refusal(), "{status}");
+        }
+        for status in [407, 408, 421, 425, 429, 500, 502, 503, 504, 520] {
+            let error = Error::from(source::Error::Status(status));
+            assert!(!error.is_lasting() && !error.is_refusal(), "{status}");
+        }
         for passing in [
             Error::from(imaging::Error::Deadline),
             Error::from(imaging::Error::Decoder(String::new())),

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::decoded::Held;
-use super::{Error, Optimizer};
+use super::{Error, Optimizer, Terms};
 use crate::format::ImageFormat;
 use crate::imaging::{self, FAIR_QUALITY_PIXELS, SCORE_BYTES};
 use crate::record::SourceRecord;
@@ -41,7 +41,7 @@ impl Optimizer {
 
     fn with_quality(&self, source: &SourceUrl, record: &Arc<SourceRecord>, quality: Quality) -> Arc<SourceRecord> {
         // A refresh may have put a newer record meanwhile; only one of the same bytes gets this quality.
-        let latest = self.known(source, SystemTime::now()).map(|(latest, _)| latest);
+        let latest = self.known(source, Terms::Origin, SystemTime::now()).map(|(latest, _)| latest);
         let latest = latest.filter(|latest| latest.content == record.content);
         let latest = latest.as_deref().unwrap_or(record).clone();
         self.keep_record(source, SourceRecord { fair_quality: Some(quality), ..latest })

@@ -36,15 +36,10 @@ pub struct Outcome {
     pub superseded: bool,
     /// What was made instead of what is preferred, which is being made behind.
     pub instead: Option<Wish>,
+    /// A better answer is to be expected soon.
+    pub interim: bool,
     /// Where the time went; empty for a hit.
     pub timings: RequestTimings,
-}
-
-impl Outcome {
-    /// Whether a better answer is to be expected soon.
-    pub fn is_interim(&self) -> bool {
-        self.instead.is_some() || self.entry.is_interim()
-    }
 }
 
 /// Time spent in each phase of one request; absent when it was not needed.
@@ -83,5 +78,5 @@ pub(super) fn outcome(
         remaining = Duration::ZERO;
     }
     let hint = Hint { content: record.content, key };
-    Outcome { entry, hint, record, status, ttl, remaining, superseded: false, instead: None, timings }
+    Outcome { entry, hint, record, status, ttl, remaining, superseded: false, instead: None, interim: false, timings }
 }

@@ -62,7 +62,7 @@ impl Optimizer {
             return None;
         };
         let imaging = &self.tuning.load().imaging;
-        if !imaging.progressive {
+        if !imaging.progressive || !self.prospects.of_source(record) {
             return None;
         }
         let transform = wish.resolve(&record.shape());

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::sources::named;
-use super::{Error, JOURNEYS, Optimizer};
+use super::{Error, JOURNEYS, Optimizer, Terms};
 use crate::cache::CacheStatus;
 use crate::format::ImageFormat;
 use crate::imaging;
@@ -45,7 +45,7 @@ impl Optimizer {
     }
 
     fn find_placeholder(self: &Arc<Self>, source: &SourceUrl, now: SystemTime) -> Option<Known> {
-        let (record, freshness) = self.known(source, now)?;
+        let (record, freshness) = self.known(source, Terms::Origin, now)?;
         let placeholder = record.placeholder.clone()?;
         let status = match freshness {
             Freshness::Fresh => CacheStatus::Memory,
@@ -75,7 +75,7 @@ impl Optimizer {
     }
 
     async fn compute_placeholder(self: Arc<Self>, source: SourceUrl) -> Result<Known, Arc<Error>> {
-        let mut loaded = self.load_record(&source).await?;
+        let mut loaded = self.load_record(&source, Terms::Origin).await?;
         let status = if loaded.record.storable { CacheStatus::Miss } else { CacheStatus::Bypass };
         if let Some(placeholder) = loaded.record.placeholder.clone() {
             self.recorded(&loaded.record).await;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::sources::named;
-use super::{Optimizer, Outcome};
+use super::{Optimizer, Outcome, Terms};
 use crate::cache::CacheStatus;
 use crate::record::SourceRecord;
 use crate::source::SourceUrl;
@@ -91,7 +91,7 @@ impl Optimizer {
         let record = store.record(source.key()).await?;
         // Epochs of an earlier process mean nothing in this one; the store has taken out what was purged in that.
         let record = Arc::new(SourceRecord { epoch, ..record });
-        self.usable(source, &record, SystemTime::now())?;
+        self.usable(source, &record, Terms::Origin, SystemTime::now())?;
         self.tiers.memory.put_record(source.key(), Arc::clone(&record));
         Some(record)
     }

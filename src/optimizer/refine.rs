@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Error, Optimizer, Outcome, RequestTimings, outcome};
+use super::{Error, Optimizer, Outcome, RequestTimings, Terms, outcome};
 use crate::cache::redis::Lease;
 use crate::cache::{CacheStatus, Entry};
 use crate::format::ImageFormat;
@@ -22,6 +22,35 @@ use crate::variant::{Effort, Transform, VariantKey, Wish};
 pub const WAITING: usize = 1_000;
 /// How long another replica that refines a variant is taken at its word.
 const LEASE: Duration = Duration::from_secs(20);
+
+/// Variants at once of which is known that nothing better will come.
+const HOPELESS: u64 = 10_000;
+/// How long that is taken for granted.
+const FOR_NOW: Duration = Duration::from_secs(60 * 60);
+
+/// What can be hoped for: a variant is called interim only while it is going to be better.
+pub(super) struct Prospects {
+    /// Larger sources are left as they are; `None` where all are.
+    max_bytes: Option<u64>,
+    hopeless: moka::sync::Cache<VariantKey, ()>,
+}
+
+impl Prospects {
+    pub(super) fn new(max_bytes: Option<u64>) -> Self {
+        let hopeless = moka::sync::Cache::builder().max_capacity(HOPELESS).time_to_live(FOR_NOW).build();
+        Self { max_bytes, hopeless }
+    }
+
+    /// Whether anything of a source is refined.
+    pub(super) fn of_source(&self, record: &SourceRecord) -> bool {
+        self.max_bytes.is_some_and(|most| record.bytes <= most) && record.storable
+    }
+
+    /// Whether a variant is going to be better.
+    fn of_variant(&self, record: &SourceRecord, key: &VariantKey) -> bool {
+        self.of_source(record) && !self.hopeless.contains_key(key)
+    }
+}
 
 /// A variant that could be better.
 #[derive(Debug)]
@@ -62,10 +91,22 @@ impl Refined {
 }
 
 impl Optimizer {
+    /// What is said of an answer at its end: how long it lives by these terms, and whether a better one is to come.
+    pub(super) fn settle(&self, wish: &Wish, terms: Terms, outcome: &mut Outcome) {
+        outcome.ttl = self.ttl(&outcome.record, terms);
+        outcome.interim = match outcome.instead {
+            None => outcome.entry.is_interim() && self.prospects.of_variant(&outcome.record, &outcome.hint.key),
+            Some(_) => {
+                let preferred = VariantKey::new(&outcome.record.content, &wish.resolve(&outcome.record.shape()));
+                self.prospects.of_variant(&outcome.record, &preferred)
+            }
+        };
+    }
+
     /// Tells whoever refines that this answer was asked for again and could be better.
     pub(super) fn note_interim(&self, source: &SourceUrl, wish: &Wish, outcome: &Outcome) {
         let entry = &outcome.entry;
-        if !outcome.is_interim() || !outcome.record.storable || !entry.noted.set() {
+        if !outcome.interim || !entry.noted.set() {
             return;
         }
         // What it stands in for is made first as fast as can be; that one is refined when it is asked for again.
@@ -79,17 +120,17 @@ impl Optimizer {
     /// Lets a candidate go that has waited too long; its next request notes it again.
     pub fn pass_over(&self, candidate: &Candidate) {
         let Candidate { source, wish, .. } = candidate;
-        let Some((record, _)) = self.known(source, SystemTime::now()) else { return };
+        let Some((record, _)) = self.known(source, Terms::Origin, SystemTime::now()) else { return };
         let key = VariantKey::new(&record.content, &wish.resolve(&record.shape()));
         if let Some(entry) = self.tiers.memory.variant(&key) {
             entry.noted.clear();
         }
     }
 
-    /// Makes a candidate, once nothing else is to be done. Sources larger than `max_bytes` are not downloaded again.
-    pub async fn refine(self: &Arc<Self>, candidate: &Candidate, max_bytes: u64) -> Refined {
+    /// Makes a candidate, once nothing else is to be done.
+    pub async fn refine(self: &Arc<Self>, candidate: &Candidate) -> Refined {
         let Candidate { source, wish, effort, .. } = candidate;
-        let Some((record, _)) = self.known(source, SystemTime::now()) else { return Refined::Passed };
+        let Some((record, _)) = self.known(source, Terms::Origin, SystemTime::now()) else { return Refined::Passed };
         let transform = wish.resolve(&record.shape());
         let key = VariantKey::new(&record.content, &transform);
         let here = self.tiers.memory.variant(&key);
@@ -97,10 +138,11 @@ impl Optimizer {
             Effort::Fast => true,
             Effort::Dense => !entry.is_interim(),
         };
-        if here.as_deref().is_some_and(is_better) || !Decoded::serves(record.format, &transform) {
+        if here.as_deref().is_some_and(is_better) {
             return Refined::Passed;
         }
-        if record.bytes > max_bytes && self.tiers.memory.source(&source.key()).is_none() {
+        if !self.prospects.of_source(&record) || !Decoded::serves(record.format, &transform) {
+            self.prospects.hopeless.insert(key, ());
             return Refined::Passed;
         }
         if let Some(tier) = self.tiers.shared().cloned() {
@@ -136,7 +178,15 @@ impl Optimizer {
         let loaded = match self.load_bytes(source).await {
             Ok(loaded) if loaded.record.content == record.content && loaded.record.storable => loaded,
             Ok(_) => return Refined::Passed,
-            Err(_) => return Refined::Failed,
+            Err(error) => {
+                // An origin that is back by then is asked at the next request.
+                if error.is_lasting() {
+                    self.prospects.hopeless.insert(key, ());
+                } else if let Some(here) = here {
+                    here.noted.clear();
+                }
+                return Refined::Failed;
+            }
         };
         let bytes = loaded.bytes.unwrap_or_default();
         let first = here.as_ref().filter(|_| *effort == Effort::Dense).map(|here| here.bytes.clone());
@@ -144,6 +194,7 @@ impl Optimizer {
             Ok(made) => made,
             Err(error) => {
                 tracing::debug!(source = %source, %error, "a variant could not be refined");
+                self.prospects.hopeless.insert(key, ());
                 return Refined::Failed;
             }
         };

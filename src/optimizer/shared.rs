@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::sources::named;
-use super::{Optimizer, Outcome, RequestTimings, outcome};
+use super::{Optimizer, Outcome, RequestTimings, Terms, outcome};
 use crate::cache::redis::{Lease, LeaseGuard, Tier};
 use crate::cache::{CacheStatus, CacheTier as _};
 use crate::record::{Freshness, SourceRecord, WishKey};
@@ -35,8 +35,8 @@ pub(super) enum Turn {
 
 impl Optimizer {
     /// Waits for the picture, or for the right to make it.
-    pub(super) async fn turn(self: &Arc<Self>, source: &SourceUrl, wish: &Wish, key: WishKey) -> Turn {
-        if let Some(found) = self.find_shared(source, wish, key).await {
+    pub(super) async fn turn(self: &Arc<Self>, source: &SourceUrl, wish: &Wish, terms: Terms, key: WishKey) -> Turn {
+        if let Some(found) = self.find_shared(source, wish, terms, key).await {
             return Turn::Found(found);
         }
         let Some(tier) = self.tiers.shared().cloned() else { return Turn::Lead(None) };
@@ -49,7 +49,7 @@ impl Optimizer {
                 Lease::Unavailable => return Turn::Lead(None),
                 Lease::Acquired(lease) => {
                     // Whoever had it before may have ended between the look-up and here.
-                    return match self.find_shared(source, wish, key).await {
+                    return match self.find_shared(source, wish, terms, key).await {
                         Some(found) => Turn::Found(collapsed(found)),
                         None => Turn::Lead(Some(lease)),
                     };
@@ -63,7 +63,7 @@ impl Optimizer {
                     if !released {
                         return Turn::Lead(None);
                     }
-                    if let Some(found) = self.find_shared(source, wish, key).await {
+                    if let Some(found) = self.find_shared(source, wish, terms, key).await {
                         return Turn::Found(collapsed(found));
                     }
                 }
@@ -72,13 +72,19 @@ impl Optimizer {
     }
 
     /// A picture from the shared tier. A stale one starts its own refresh.
-    async fn find_shared(self: &Arc<Self>, source: &SourceUrl, wish: &Wish, key: WishKey) -> Option<Outcome> {
+    async fn find_shared(
+        self: &Arc<Self>,
+        source: &SourceUrl,
+        wish: &Wish,
+        terms: Terms,
+        key: WishKey,
+    ) -> Option<Outcome> {
         let now = SystemTime::now();
         let resolve = |record: &SourceRecord| VariantKey::new(&record.content, &wish.resolve(&record.shape()));
-        let may_be_used = |record: &SourceRecord| self.usable(source, record, now).is_some();
+        let may_be_used = |record: &SourceRecord| self.usable(source, record, terms, now).is_some();
         let found = self.tiers.look_up_shared(source.key(), key, &resolve, may_be_used).await;
         let (record, entry) = found.record.zip(found.entry)?;
-        let status = match self.usable(source, &record, now)? {
+        let status = match self.usable(source, &record, terms, now)? {
             Freshness::Fresh => CacheStatus::Redis,
             Freshness::Stale => {
                 self.refresh_behind(source);

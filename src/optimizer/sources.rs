@@ -1,25 +1,20 @@
 //! From a source URL to its record, and to its bytes where they are needed: look-up, download, revalidation.
 //!
 //! The law: one download a source at a time, however many ask; what the origin says must not be stored is never put
-//! into a tier; an origin that fails takes nothing away that it gave before.
+//! into a tier; an origin that fails takes nothing away that it gave before, and one that refuses does.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
-use super::{Error, Optimizer};
+use super::{Error, Optimizer, Terms};
 use crate::cache::ledger::{Named, Verdict};
 use crate::cache::memory::SourceBytes;
 use crate::imaging;
-use crate::record::{Freshness, Lifetime, SourceKey, SourceRecord};
-use crate::source::{Caching, Download, Fetched, SourceUrl};
+use crate::record::{Freshness, SourceKey, SourceRecord};
+use crate::source::{Download, Fetched, SourceUrl};
 use crate::variant::ContentHash;
-
-/// The part of its lifetime by which a source may be refreshed early.
-const SPREAD: f64 = 0.1;
-/// Shorter lifetimes are kept to the second.
-const SPREAD_FROM: Duration = Duration::from_secs(60);
 
 /// A source as far as it is needed.
 #[derive(Clone, Debug)]
@@ -42,13 +37,6 @@ pub(super) enum Need {
     Bytes,
 }
 
-/// A failure that is remembered for a short while.
-#[derive(Clone)]
-pub(super) struct Failure {
-    error: Arc<Error>,
-    epoch: u64,
-}
-
 /// A source as the ledger knows it.
 pub(super) fn named(source: &SourceUrl) -> Named<'_> {
     Named { key: source.key_ref(), url: source.expose(), host: source.host() }
@@ -56,19 +44,30 @@ pub(super) fn named(source: &SourceUrl) -> Named<'_> {
 
 impl Optimizer {
     /// The record in memory and how usable it is, by its lifetime and by what was purged.
-    pub(super) fn known(&self, source: &SourceUrl, now: SystemTime) -> Option<(Arc<SourceRecord>, Freshness)> {
+    pub(super) fn known(
+        &self,
+        source: &SourceUrl,
+        terms: Terms,
+        now: SystemTime,
+    ) -> Option<(Arc<SourceRecord>, Freshness)> {
         let record = self.tiers.memory.record(&source.key())?;
-        let freshness = self.usable(source, &record, now)?;
+        let freshness = self.usable(source, &record, terms, now)?;
         Some((record, freshness))
     }
 
     /// How usable a record is, wherever it comes from; `None` when it was purged.
-    pub(super) fn usable(&self, source: &SourceUrl, record: &SourceRecord, now: SystemTime) -> Option<Freshness> {
+    pub(super) fn usable(
+        &self,
+        source: &SourceUrl,
+        record: &SourceRecord,
+        terms: Terms,
+        now: SystemTime,
+    ) -> Option<Freshness> {
         // What is done with its format changed with the configuration since.
         if record.is_passed_on() != record.format.is_passed_on(self.imaging().limits.allow_heic) {
             return None;
         }
-        let by_age = record.lifetime.at(now);
+        let by_age = self.freshness(record, terms, now);
         match self.ledger.judge(named(source), record.epoch) {
             Verdict::Valid => Some(by_age),
             Verdict::Stale => Some(by_age.max(Freshness::Stale)),
@@ -82,8 +81,8 @@ impl Optimizer {
     }
 
     /// The record of `source`, as fresh as its lifetime asks; downloads or revalidates when it must.
-    pub(super) async fn load_record(self: &Arc<Self>, source: &SourceUrl) -> Result<Loaded, Arc<Error>> {
-        let known = self.known(source, SystemTime::now());
+    pub(super) async fn load_record(self: &Arc<Self>, source: &SourceUrl, terms: Terms) -> Result<Loaded, Arc<Error>> {
+        let known = self.known(source, terms, SystemTime::now());
         if let Some((record, freshness @ (Freshness::Fresh | Freshness::Stale))) = known {
             let stale = freshness == Freshness::Stale;
             if stale {
@@ -92,7 +91,10 @@ impl Optimizer {
             let bytes = self.bytes_of(&source.key(), &record);
             return Ok(Loaded { record, bytes, fetch: None, stale });
         }
-        self.fly(source, Need::Record).await
+        match self.fly(source, Need::Record).await {
+            Err(error) => self.without_origin(source, terms, error),
+            loaded => loaded,
+        }
     }
 
     /// The bytes of `source` with their record.
@@ -111,7 +113,7 @@ impl Optimizer {
     }
 
     async fn fly(self: &Arc<Self>, source: &SourceUrl, need: Need) -> Result<Loaded, Arc<Error>> {
-        if let Some(error) = self.failure(source).filter(|error| error.is_lasting()) {
+        if let Some(error) = self.failure(source) {
             return Err(error);
         }
         let (this, url) = (Arc::clone(self), source.clone());
@@ -119,12 +121,6 @@ impl Optimizer {
         let key = (source.key(), need, self.ledger.newest(named(source)));
         let landed = self.loads.join(key, || async move { this.load(url, need).await }).await;
         landed.map_err(|lost| Arc::new(Error::from(lost)))?.value
-    }
-
-    /// The failure that is remembered of a source, unless the source was purged since.
-    fn failure(&self, source: &SourceUrl) -> Option<Arc<Error>> {
-        let Failure { error, epoch } = self.failures.get(&source.key())?;
-        (self.ledger.judge(named(source), epoch) == Verdict::Valid).then_some(error)
     }
 
     fn bytes_of(&self, key: &SourceKey, record: &SourceRecord) -> Option<Bytes> {
@@ -136,7 +132,8 @@ impl Optimizer {
         let key = source.key();
         // Before anything is asked: what is purged from here on is newer than what comes back.
         let epoch = self.ledger.epoch();
-        let prior = self.known(&source, SystemTime::now());
+        // Whoever asks has found it wanting by its own terms; what is fresh by the stricter ones has come since.
+        let prior = self.known(&source, Terms::Origin, SystemTime::now());
         // Another flight may have landed between the caller's look-up and this one's start.
         if let Some((record, freshness)) = &prior {
             let bytes = self.bytes_of(&key, record);
@@ -149,9 +146,9 @@ impl Optimizer {
         if need == Need::Record {
             // Another replica may have asked the origin already, or know what to ask it with.
             let now = SystemTime::now();
-            let usable = |record: &SourceRecord| self.usable(&source, record, now).is_some();
+            let usable = |record: &SourceRecord| self.usable(&source, record, Terms::Origin, now).is_some();
             if let Some(record) = self.tiers.record_shared(key, usable).await {
-                if self.usable(&source, &record, now) == Some(Freshness::Fresh) {
+                if self.usable(&source, &record, Terms::Origin, now) == Some(Freshness::Fresh) {
                     let bytes = self.bytes_of(&key, &record);
                     return Ok(Loaded { record, bytes, fetch: None, stale: false });
                 }
@@ -176,7 +173,7 @@ impl Optimizer {
                 self.failures.invalidate(&key);
                 Ok(loaded)
             }
-            Err(error) => self.without_origin(&source, prior, need, error, epoch),
+            Err(error) => Err(self.failed(&source, prior.is_some(), error, epoch)),
         }
     }
 
@@ -267,51 +264,14 @@ impl Optimizer {
         record
     }
 
-    fn lifetime(&self, caching: &Caching) -> Lifetime {
-        let settings = &self.tuning.load().settings;
-        let told = caching.max_age.filter(|_| !settings.always_revalidate);
-        let ttl = told.unwrap_or_default().max(settings.minimum_ttl);
-        Lifetime {
-            checked_at: SystemTime::now(),
-            ttl,
-            early: if ttl < SPREAD_FROM { Duration::ZERO } else { ttl.mul_f64(fastrand::f64() * SPREAD) },
-            stale_while_revalidate: settings.stale_while_revalidate,
-            stale_if_error: settings.stale_if_error,
-        }
-    }
-
     /// What there is when the origin fails: what it gave before, within its bounds, or the error.
-    fn without_origin(
-        &self,
-        source: &SourceUrl,
-        prior: Option<Arc<SourceRecord>>,
-        need: Need,
-        error: Error,
-        epoch: u64,
-    ) -> Result<Loaded, Arc<Error>> {
-        let key = source.key();
-        let error = Arc::new(error);
-        self.failures.insert(key, Failure { error: Arc::clone(&error), epoch });
-        if error.is_gone() {
-            self.tiers.forget(key);
-            return Err(error);
-        }
-        let usable = |record: &Arc<SourceRecord>| record.lifetime.at(SystemTime::now()) != Freshness::Dead;
-        match prior.filter(usable) {
-            Some(record) if need == Need::Record => {
-                tracing::warn!(source = %source, error = %error, "origin failed, serving what it gave before");
-                let bytes = self.bytes_of(&key, &record);
-                Ok(Loaded { record, bytes, fetch: None, stale: true })
+    fn without_origin(&self, source: &SourceUrl, terms: Terms, error: Arc<Error>) -> Result<Loaded, Arc<Error>> {
+        match self.known(source, terms, SystemTime::now()) {
+            Some((record, freshness)) if freshness != Freshness::Dead && !error.is_refusal() => {
+                let bytes = self.bytes_of(&source.key(), &record);
+                Ok(Loaded { record, bytes, fetch: None, stale: freshness != Freshness::Fresh })
             }
             _ => Err(error),
-        }
-    }
-
-    /// Remembers that these bytes cannot be drawn, so that the next width of the page does not try again at once.
-    pub(super) fn remember_failure(&self, key: SourceKey, record: &SourceRecord, error: &Arc<Error>) {
-        if error.is_lasting() {
-            self.tiers.forget(key);
-            self.failures.insert(key, Failure { error: Arc::clone(error), epoch: record.epoch });
         }
     }
 }

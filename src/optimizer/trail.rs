@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use super::outcome::{Hint, outcome};
-use super::{Optimizer, Outcome, RequestTimings};
+use super::{Optimizer, Outcome, RequestTimings, Terms};
 use crate::cache::{CacheStatus, Entry};
 use crate::record::{Freshness, SourceRecord};
 use crate::source::SourceUrl;
@@ -80,18 +80,20 @@ impl Optimizer {
         self: &Arc<Self>,
         source: &SourceUrl,
         wish: &Wish,
+        terms: Terms,
         trail: Option<&Trail>,
         now: SystemTime,
     ) -> Option<Outcome> {
-        let found = trail.and_then(|trail| self.follow(trail, source, now));
-        let found = found.or_else(|| self.find(source, wish, trail, now));
+        let found = trail.and_then(|trail| self.follow(trail, source, terms, now));
+        let mut found = found.or_else(|| self.find(source, wish, terms, trail, now));
         match &found {
             None if trail.is_some() => 0,
             None => self.memory_miss.inc(),
             Some(outcome) if outcome.status == CacheStatus::Stale => self.memory_stale.inc(),
             Some(_) => self.memory_hit.inc(),
         };
-        if let Some(outcome) = &found {
+        if let Some(outcome) = &mut found {
+            self.settle(wish, terms, outcome);
             self.note(source, wish, outcome, now);
             self.note_interim(source, wish, outcome);
         }
@@ -102,11 +104,12 @@ impl Optimizer {
         self: &Arc<Self>,
         source: &SourceUrl,
         wish: &Wish,
+        terms: Terms,
         trail: Option<&Trail>,
         now: SystemTime,
     ) -> Option<Outcome> {
         let changes = self.tiers.memory.changes();
-        let (record, freshness) = self.known(source, now)?;
+        let (record, freshness) = self.known(source, terms, now)?;
         let status = match freshness {
             Freshness::Fresh => CacheStatus::Memory,
             Freshness::Stale => CacheStatus::Stale,
@@ -136,9 +139,9 @@ impl Optimizer {
     }
 
     /// What the trail leads to, while it may be followed and that is fresh.
-    fn follow(&self, trail: &Trail, source: &SourceUrl, now: SystemTime) -> Option<Outcome> {
+    fn follow(&self, trail: &Trail, source: &SourceUrl, terms: Terms, now: SystemTime) -> Option<Outcome> {
         let (record, entry) = trail.end(self.tiers.memory.changes(), now)?;
-        if self.usable(source, &record, now)? != Freshness::Fresh {
+        if self.usable(source, &record, terms, now)? != Freshness::Fresh {
             return None;
         }
         Some(outcome(entry, trail.hint.key, record, CacheStatus::Memory, RequestTimings::default(), now))
@@ -174,6 +177,7 @@ mod tests {
                 early: Duration::ZERO,
                 stale_while_revalidate: Duration::ZERO,
                 stale_if_error: Duration::ZERO,
+                immutable: false,
             },
             storable: true,
             epoch: 0,

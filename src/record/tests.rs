@@ -11,6 +11,7 @@ fn a_lifetime_passes_through_its_four_states() {
         early: Duration::ZERO,
         stale_while_revalidate: Duration::from_secs(5),
         stale_if_error: Duration::from_secs(20),
+        immutable: false,
     };
     let at = |seconds| lifetime.at(start + Duration::from_secs(seconds));
     assert_eq!([at(0), at(10)], [Freshness::Fresh; 2]);
@@ -23,8 +24,11 @@ fn a_lifetime_passes_through_its_four_states() {
     assert_eq!(early.at(start + Duration::from_secs(9)), Freshness::Stale);
     assert_eq!(lifetime.remaining(start + Duration::from_secs(4)), Duration::from_secs(6));
     assert_eq!(lifetime.remaining(start + Duration::from_secs(40)), Duration::ZERO);
-    assert_eq!(lifetime.usable_for(start + Duration::from_secs(4)), Duration::from_secs(26));
-    assert_eq!(lifetime.usable_for(start + Duration::from_secs(40)), Duration::ZERO);
+    assert_eq!(lifetime.worth_keeping(start + Duration::from_secs(4)), Duration::from_secs(26));
+    assert_eq!(lifetime.worth_keeping(start + Duration::from_secs(40)), Duration::ZERO);
+    let strict = Lifetime { stale_while_revalidate: Duration::ZERO, stale_if_error: Duration::ZERO, ..lifetime };
+    assert_eq!(strict.at(start + Duration::from_secs(11)), Freshness::Dead);
+    assert_eq!(strict.worth_keeping(start + Duration::from_secs(10)), VALIDATORS);
 }
 
 #[test]

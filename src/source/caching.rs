@@ -18,8 +18,19 @@ const MAX_AGE: u64 = 1 << 31;
 pub struct Caching {
     /// `s-maxage`, else `max-age`, else `Expires` less `Date`, each less `Age`; `None` when the origin says nothing.
     pub max_age: Option<Duration>,
-    /// False for `private`, `no-store`, `Set-Cookie`, and `Vary` on `*`, `Cookie` or `Authorization`.
+    /// False for `private`, `no-store`, `Vary` on `*`, `Cookie` or `Authorization`, and for `Set-Cookie` unless the origin
+    /// says outright that it is for everybody.
     pub storable: bool,
+    /// The origin is to be asked before each use (§5.2.2.4).
+    pub no_cache: bool,
+    /// How long past its freshness it may be used while it is revalidated; `None` when the origin leaves that to others.
+    /// Nothing where it forbids it: `must-revalidate`, `proxy-revalidate`, `no-cache`, and `s-maxage`, which means the same
+    /// (§5.2.2.10) unless a time is named beside it.
+    pub stale_while_revalidate: Option<Duration>,
+    /// How long past its freshness it may be used when the origin fails; `None` and nothing as above.
+    pub stale_if_error: Option<Duration>,
+    /// It does not change while it is fresh (RFC 8246).
+    pub immutable: bool,
 }
 
 impl Caching {
@@ -36,9 +47,20 @@ impl Caching {
             let name = name.trim();
             ["*", "cookie", "authorization"].iter().any(|one| name.eq_ignore_ascii_case(one))
         });
+        let for_all = control.public || control.shared_max_age.is_some();
+        let stale = |told: Option<u64>| match told {
+            _ if control.must_revalidate || control.no_cache => Some(Duration::ZERO),
+            None if control.shared_max_age.is_some() => Some(Duration::ZERO),
+            told => told.map(Duration::from_secs),
+        };
         Self {
             max_age: lifetime.map(|lifetime| Duration::from_secs(lifetime.saturating_sub(age))),
-            storable: !control.private && !for_one && !headers.contains_key(SET_COOKIE),
+            // RFC 9111 §7.3: a cookie does not inhibit caching by itself, and no request of ours bears one.
+            storable: !control.private && !for_one && (for_all || !headers.contains_key(SET_COOKIE)),
+            no_cache: control.no_cache,
+            stale_while_revalidate: stale(control.stale_while_revalidate),
+            stale_if_error: stale(control.stale_if_error),
+            immutable: control.immutable,
         }
     }
 }
@@ -47,8 +69,13 @@ impl Caching {
 struct Control {
     shared_max_age: Option<u64>,
     max_age: Option<u64>,
+    stale_while_revalidate: Option<u64>,
+    stale_if_error: Option<u64>,
+    public: bool,
     private: bool,
     no_cache: bool,
+    must_revalidate: bool,
+    immutable: bool,
 }
 
 impl Control {
@@ -71,14 +98,17 @@ impl Control {
             let new = seconds(value).unwrap_or(0);
             Some(old.map_or(new, |old| old.min(new)))
         };
-        if is("s-maxage") {
-            self.shared_max_age = shorter(self.shared_max_age);
-        } else if is("max-age") {
-            self.max_age = shorter(self.max_age);
-        } else if is("private") || is("no-store") {
-            self.private = true;
-        } else if is("no-cache") {
-            self.no_cache = true;
+        match () {
+            () if is("s-maxage") => self.shared_max_age = shorter(self.shared_max_age),
+            () if is("max-age") => self.max_age = shorter(self.max_age),
+            () if is("stale-while-revalidate") => self.stale_while_revalidate = shorter(self.stale_while_revalidate),
+            () if is("stale-if-error") => self.stale_if_error = shorter(self.stale_if_error),
+            () if is("public") => self.public = true,
+            () if is("private") || is("no-store") => self.private = true,
+            () if is("no-cache") => self.no_cache = true,
+            () if is("must-revalidate") || is("proxy-revalidate") => self.must_revalidate = true,
+            () if is("immutable") => self.immutable = true,
+            () => {}
         }
     }
 }

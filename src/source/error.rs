@@ -4,10 +4,11 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::time::Instant;
 
 use super::Refusal;
 use super::dial::Refused;
-use crate::telemetry::Label;
+use crate::telemetry::{Label, Loggable};
 
 /// Which deadline passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,14 +23,38 @@ pub enum Phase {
     Total,
 }
 
-impl std::fmt::Display for Phase {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Connect => "connecting",
-            Self::FirstByte => "no answer",
-            Self::Idle => "the body stood still",
-            Self::Total => "all of it together",
-        })
+impl Phase {
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Connect => "to accept a connection",
+            Self::FirstByte => "to begin its answer",
+            Self::Idle => "to go on with its answer",
+            Self::Total => "for the whole of its answer",
+        }
+    }
+}
+
+/// A source that could not be had, and what else is known of that.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error}{}", self.elsewhere())]
+pub struct Failed {
+    /// Why.
+    pub error: Error,
+    /// Where redirects had led by then, as the log may have it; absent where there were none.
+    pub redirected_to: Option<Loggable>,
+    /// When the origin wants to be asked again at the earliest.
+    pub retry_at: Option<Instant>,
+}
+
+impl Failed {
+    fn elsewhere(&self) -> String {
+        self.redirected_to.as_ref().map(|url| format!(" (after a redirect to {url})")).unwrap_or_default()
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, redirected_to: None, retry_at: None }
     }
 }
 
@@ -70,13 +95,13 @@ pub enum Error {
     #[error("too many redirects")]
     TooManyRedirects,
     /// A deadline passed.
-    #[error("the origin took too long: {0}")]
+    #[error("the origin took too long {}", .0.what())]
     Timeout(Phase),
     /// The connection ended inside the response.
     #[error("the response was cut short")]
     Interrupted,
     /// The body cannot be decoded as its `Content-Encoding` says.
-    #[error("the body's content encoding is unknown or broken")]
+    #[error("the body is not what its Content-Encoding says, or in a coding that was not asked for")]
     Encoding,
     /// The HTTP client cannot be built, or failed in another way.
     #[error("HTTP client: {0}")]
@@ -123,12 +148,29 @@ impl Error {
         }
     }
 
-    /// What went wrong inside the body.
-    pub(super) fn of_body(error: &reqwest::Error) -> Self {
-        let cut =
-            |error: &io::Error| matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset);
-        let broken = find::<io::Error>(error).filter(|error| !cut(error));
-        if broken.is_some() && error.is_decode() { Self::Encoding } else { Self::Interrupted }
+    /// Whether the connection ended before a whole head was there: by an origin that gave it up while it was not used.
+    pub(super) fn is_reset(&self) -> bool {
+        *self == Self::Interrupted
+    }
+
+    /// Whether the origin says no, or leads to where this service may not go. An answer, not an outage: what it gave before
+    /// must not stand in for it.
+    pub const fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::NotPublic => true,
+            Self::Status(status) => *status >= 400 && *status < 500 && !self.is_outage(),
+            _ => false,
+        }
+    }
+
+    /// Whether it may pass by itself (RFC 5861 §4): the origin or the way to it fails, or has too much to do.
+    pub const fn is_outage(&self) -> bool {
+        match self {
+            Self::Dns | Self::Connect | Self::Tls | Self::Timeout(_) | Self::Interrupted | Self::Client(_) => true,
+            // 407 and 421 speak of what is between; 408, 425 and 429 ask for another time.
+            Self::Status(status) => matches!(status, 407 | 408 | 421 | 425 | 429) || *status >= 500,
+            _ => false,
+        }
     }
 }
 

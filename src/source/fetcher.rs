@@ -5,6 +5,9 @@
 
 #![expect(clippy::disallowed_types, reason = "this is the one room that fetches")]
 
+mod coding;
+#[cfg(test)]
+mod courtesy;
 #[cfg(test)]
 mod origin;
 #[cfg(test)]
@@ -18,25 +21,34 @@ use std::time::{Duration, SystemTime};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use reqwest::header::{
-    CONTENT_ENCODING, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
-    LOCATION,
+    ACCEPT_ENCODING, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+    LOCATION, RETRY_AFTER,
 };
-use reqwest::{Client, ClientBuilder, Response, StatusCode, redirect};
+use reqwest::{Client, ClientBuilder, Response, redirect};
 use tokio::time::{Instant, timeout};
 
 use super::dial::{GuardedResolver, Lookup, system_lookup};
-use super::{Caching, Error, Phase, Settings, SourcePolicy, SourceUrl};
+use super::{Caching, Error, Failed, Phase, Settings, SourcePolicy, SourceUrl};
 use crate::record::Validators;
-use crate::telemetry::{Label, Metrics, OutcomeLabels};
+use crate::telemetry::{Label, Loggable, Metrics, OutcomeLabels};
 
 /// How long an unused connection is kept.
 const IDLE_CONNECTION: Duration = Duration::from_secs(90);
+
+/// Hosts of which is known that a connection to them may be kept.
+const HOSTS: u64 = 10_000;
 
 /// Unused connections kept for one host.
 const IDLE_PER_HOST: usize = 16;
 
 /// Room made for a body at once, by its `Content-Length`: a lie costs no more than this.
 const MAX_RESERVE: u64 = 1 << 20;
+
+/// Longest time that an origin may ask to be left alone; clients are told no more.
+const MAX_RETRY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Longer validators are not worth what they take.
+const MAX_VALIDATOR: usize = 1_024;
 
 /// A source's bytes and what its origin said of them.
 #[derive(Clone, Debug)]
@@ -66,6 +78,8 @@ pub struct Fetcher {
     guarded: Client,
     /// For the operator's own `base_url`, which may be at a private address.
     trusted: Client,
+    /// Hosts and ports that have answered lately.
+    answered: moka::sync::Cache<String, ()>,
     max_redirects: u32,
     max_bytes: u64,
     first_byte_timeout: Duration,
@@ -95,6 +109,7 @@ impl Fetcher {
         Ok(Self {
             guarded: build(client(settings).dns_resolver(resolver))?,
             trusted: build(client(settings))?,
+            answered: moka::sync::Cache::builder().max_capacity(HOSTS).time_to_live(IDLE_CONNECTION).build(),
             policy,
             metrics,
             max_redirects: settings.max_redirects,
@@ -109,9 +124,10 @@ impl Fetcher {
     ///
     /// # Errors
     /// Every way in which an origin can fail, see [`Error`].
-    pub async fn fetch(&self, url: &SourceUrl, validators: Option<&Validators>) -> Result<Fetched, Error> {
+    pub async fn fetch(&self, url: &SourceUrl, validators: Option<&Validators>) -> Result<Fetched, Failed> {
         let started = Instant::now();
-        let result = timeout(self.timeout, self.follow(url, validators)).await;
+        let mut way = Way { at: url.clone(), refused: None, retry_at: None };
+        let result = timeout(self.timeout, self.follow(&mut way, validators)).await;
         let result = result.unwrap_or(Err(Error::Timeout(Phase::Total)));
         let outcome = match &result {
             Ok(Fetched::Modified(_)) => Label("ok"),
@@ -120,37 +136,46 @@ impl Fetcher {
         };
         self.metrics.origin_fetches.get_or_create(&OutcomeLabels { outcome }).inc();
         self.metrics.origin_fetch_seconds.observe(started.elapsed().as_secs_f64());
-        result
+        result.map_err(|error| {
+            let moved = (way.at != *url).then(|| way.at.loggable());
+            Failed { error, redirected_to: way.refused.or(moved), retry_at: way.retry_at }
+        })
     }
 
-    async fn follow(&self, url: &SourceUrl, validators: Option<&Validators>) -> Result<Fetched, Error> {
+    async fn follow(&self, way: &mut Way, validators: Option<&Validators>) -> Result<Fetched, Error> {
         let validators = validators.filter(|validators| !validators.is_empty());
-        let mut url = url.clone();
-        // A redirect that is private leads to a private place: it counts for what is behind it.
-        let mut storable = true;
+        // A redirect that is private leads to a private place, and one that must be asked for each time to one that must:
+        // it counts for what is behind it.
+        let mut before: Option<Caching> = None;
         for _ in 0..=self.max_redirects {
-            let response = self.request(&url, validators).await?;
+            let response = self.request(&way.at, validators).await?;
             let headers = response.headers();
             let mut caching = Caching::of(headers, SystemTime::now());
-            caching.storable &= storable;
-            match response.status() {
-                StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => {
+            if let Some(before) = before {
+                caching.storable &= before.storable;
+                caching.no_cache |= before.no_cache;
+            }
+            match response.status().as_u16() {
+                // What is created, accepted or altered on the way is a picture too, if its bytes are one.
+                200..=203 => {
                     let validators =
-                        Validators { etag: text(headers, ETAG), last_modified: text(headers, LAST_MODIFIED) };
+                        Validators { etag: validator(headers, ETAG), last_modified: validator(headers, LAST_MODIFIED) };
                     let bytes = self.body(response).await?;
                     return Ok(Fetched::Modified(Download { bytes, validators, caching }));
                 }
-                StatusCode::NOT_MODIFIED if validators.is_some() => return Ok(Fetched::NotModified(caching)),
-                StatusCode::MOVED_PERMANENTLY
-                | StatusCode::FOUND
-                | StatusCode::SEE_OTHER
-                | StatusCode::TEMPORARY_REDIRECT
-                | StatusCode::PERMANENT_REDIRECT => {
-                    let location = text(headers, LOCATION).ok_or(Error::BadRedirect)?;
-                    url = self.policy.admit_redirect(&url, &location).map_err(Error::Refused)?;
-                    storable = caching.storable;
+                304 if validators.is_some() => return Ok(Fetched::NotModified(caching)),
+                301 | 302 | 303 | 307 | 308 => {
+                    let location = location(headers).ok_or(Error::BadRedirect)?;
+                    way.at = self.policy.admit_redirect(&way.at, &location).map_err(|refusal| {
+                        way.refused = way.at.expose_url().join(&location).ok().map(|url| Loggable::of(&url));
+                        Error::Refused(refusal)
+                    })?;
+                    before = Some(caching);
                 }
-                status => return Err(Error::Status(status.as_u16())),
+                status => {
+                    way.retry_at = retry_at(headers, SystemTime::now());
+                    return Err(Error::Status(status));
+                }
             }
         }
         Err(Error::TooManyRedirects)
@@ -162,27 +187,34 @@ impl Fetcher {
         if let Some(validators) = validators {
             // What is no header value any more is not asked with.
             let mut ask = |name: HeaderName, text: &Option<String>| {
-                if let Some(value) = text.as_deref().and_then(|text| HeaderValue::from_str(text).ok()) {
+                if let Some(value) = text.as_deref().and_then(given_back) {
                     headers.insert(name, value);
                 }
             };
             ask(IF_NONE_MATCH, &validators.etag);
             ask(IF_MODIFIED_SINCE, &validators.last_modified);
         }
-        let head = client.get(url.expose_url().clone()).headers(headers).send();
-        match timeout(self.first_byte_timeout, head).await {
-            Ok(response) => response.map_err(|error| Error::of_request(&error)),
-            Err(_) => Err(Error::Timeout(Phase::FirstByte)),
-        }
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(coding::ACCEPTED));
+        let ask = || async {
+            let response = client.get(url.expose_url().clone()).headers(headers.clone()).send().await;
+            response.map_err(|error| Error::of_request(&error))
+        };
+        let host = url.expose_url()[url::Position::BeforeScheme..url::Position::AfterPort].to_owned();
+        let head = async {
+            let first = ask().await;
+            // RFC 9112 §9.3.1: an origin may close a kept connection at any time, also just as it is used again.
+            let kept = self.answered.contains_key(&host);
+            if kept && first.as_ref().is_err_and(Error::is_reset) { ask().await } else { first }
+        };
+        let response = timeout(self.first_byte_timeout, head).await;
+        let response = response.unwrap_or(Err(Error::Timeout(Phase::FirstByte)))?;
+        self.answered.insert(host, ());
+        Ok(response)
     }
 
     async fn body(&self, response: Response) -> Result<Bytes, Error> {
         let limit = self.max_bytes;
-        // The client removes the field when it decodes; what is left is a coding it does not know, or several.
-        let encoding = response.headers().get(CONTENT_ENCODING);
-        if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-            return Err(Error::Encoding);
-        }
+        let codings = coding::codings(response.headers());
         let promised = response.content_length().unwrap_or(0);
         if promised > limit {
             return Err(Error::TooLarge { limit });
@@ -193,15 +225,28 @@ impl Fetcher {
             let next = timeout(self.idle_timeout, chunks.next()).await;
             match next.map_err(|_| Error::Timeout(Phase::Idle))? {
                 None => break,
-                Some(Err(error)) => return Err(Error::of_body(&error)),
+                Some(Err(_)) => return Err(Error::Interrupted),
                 Some(Ok(chunk)) if (body.len() + chunk.len()) as u64 > limit => {
                     return Err(Error::TooLarge { limit });
                 }
                 Some(Ok(chunk)) => body.extend_from_slice(&chunk),
             }
         }
-        if body.is_empty() { Err(Error::Empty) } else { Ok(body.freeze()) }
+        let mut body = body.freeze();
+        if !body.is_empty() && !codings.is_empty() {
+            let decoded = tokio::task::spawn_blocking(move || coding::decoded(body, &codings, limit));
+            body = decoded.await.map_err(|panic| Error::Client(panic.to_string()))??;
+        }
+        if body.is_empty() { Err(Error::Empty) } else { Ok(body) }
     }
+}
+
+/// How far a download has come.
+struct Way {
+    at: SourceUrl,
+    /// The target of a redirect that was not followed.
+    refused: Option<Loggable>,
+    retry_at: Option<std::time::Instant>,
 }
 
 /// What both clients share. Neither follows redirects, keeps cookies, or asks the environment for a proxy.
@@ -217,8 +262,38 @@ fn client(settings: &Settings) -> ClientBuilder {
         .tcp_nodelay(true)
 }
 
-fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
-    headers.get(name)?.to_str().ok().map(str::to_owned)
+/// A field to be given back as it came: each character is one of its bytes.
+fn validator(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    let bytes = headers.get(name)?.as_bytes();
+    (bytes.len() <= MAX_VALIDATOR).then(|| bytes.iter().copied().map(char::from).collect())
+}
+
+fn given_back(text: &str) -> Option<HeaderValue> {
+    let bytes: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
+    HeaderValue::from_bytes(&bytes.ok()?).ok()
+}
+
+/// The target of a redirect; bytes beyond ASCII are escaped one by one, as browsers do, whatever alphabet they are of.
+fn location(headers: &HeaderMap) -> Option<String> {
+    let bytes = headers.get(LOCATION)?.as_bytes().trim_ascii();
+    let mut location = String::with_capacity(bytes.len());
+    for byte in bytes {
+        match byte {
+            0x80.. => location.push_str(&format!("%{byte:02X}")),
+            _ => location.push(char::from(*byte)),
+        }
+    }
+    Some(location)
+}
+
+/// When an origin wants to be asked again: a number of seconds from now, or a date.
+fn retry_at(headers: &HeaderMap, now: SystemTime) -> Option<std::time::Instant> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let wait = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(now).ok()?,
+    };
+    std::time::Instant::now().checked_add(wait.min(MAX_RETRY))
 }
 
 /// An error and what caused it, in one line.

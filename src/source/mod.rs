@@ -21,7 +21,7 @@ use ipnet::IpNet;
 use url::Url;
 
 pub use self::caching::Caching;
-pub use self::error::{Error, Phase};
+pub use self::error::{Error, Failed, Phase};
 pub use self::fetcher::{Download, Fetched, Fetcher};
 pub use self::live::LivePolicy;
 pub use self::pattern::Glob;

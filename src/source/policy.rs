@@ -19,6 +19,9 @@ use crate::source::pattern::Glob;
 /// The longest source text, in UTF-16 units as JavaScript counts.
 const MAX_URL_UNITS: usize = 3072;
 
+/// The longest target of a redirect, in bytes: storages sign URLs with tokens of thousands.
+const MAX_REDIRECT_BYTES: usize = 16 * 1024;
+
 /// How often a path is percent-decoded to see what an origin that decodes too often would see.
 const MAX_DECODINGS: usize = 4;
 
@@ -164,7 +167,9 @@ impl SourcePolicy {
     /// Judges the target of a redirect by the whole policy. A local source may be redirected on its own origin, where
     /// the local patterns hold; anywhere else it is a source like any other.
     pub(crate) fn admit_redirect(&self, from: &SourceUrl, location: &str) -> Result<SourceUrl, Refusal> {
-        check_length(location)?;
+        if location.len() > MAX_REDIRECT_BYTES {
+            return Err(Refusal::TooLong);
+        }
         check_characters(location)?;
         let url = from.expose_url().join(location).map_err(|_| Refusal::Invalid("a redirect to no URL"))?;
         match &self.base {
@@ -181,6 +186,9 @@ impl SourcePolicy {
     fn admit_local(&self, mut url: Url) -> Result<SourceUrl, Refusal> {
         url.set_fragment(None);
         refuse_userinfo(&url)?;
+        if has_malformed_escape(url.path()) {
+            return Err(Refusal::Invalid("a malformed percent escape"));
+        }
         let decoded = decode_path(url.path())?;
         if self.endpoints.iter().any(|endpoint| is_under(&decoded, endpoint.as_bytes())) {
             return Err(Refusal::Recursive);
@@ -276,16 +284,18 @@ fn refuse_userinfo(url: &Url) -> Result<(), Refusal> {
     Err(Refusal::Invalid("userinfo"))
 }
 
-/// Percent-decodes until nothing changes. The first round must be well-formed; later ones are guesses about origins
-/// that decode more than once, where `100%25.jpg` is honest. Backslashes come out as the slashes some origins see.
-fn decode_path(path: &str) -> Result<Vec<u8>, Refusal> {
-    let malformed = |(at, _): (usize, &str)| {
+/// Whether a `%` is no escape. Next.js takes that in absolute URLs, where it is sent as it is (`/100%.jpg`), and not in
+/// paths of its own.
+fn has_malformed_escape(path: &str) -> bool {
+    path.match_indices('%').any(|(at, _)| {
         let escape = path.as_bytes().get(at + 1..at + 3);
         !escape.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    };
-    if path.match_indices('%').any(malformed) {
-        return Err(Refusal::Invalid("a malformed percent escape"));
-    }
+    })
+}
+
+/// Percent-decodes until nothing changes, which is a guess about origins that decode more than once, where
+/// `100%25.jpg` is honest. Backslashes come out as the slashes some origins see.
+fn decode_path(path: &str) -> Result<Vec<u8>, Refusal> {
     let mut decoded = path.as_bytes().to_vec();
     for _ in 0..MAX_DECODINGS {
         let next = decode_once(&decoded);

@@ -48,7 +48,7 @@ pub(super) fn read_record(mut row: Row) -> Result<SourceRecord, Error> {
         at.ok_or(Error::Damaged)
     };
     let span = |row: &mut Row| row.count().map(Duration::from_nanos);
-    Ok(SourceRecord {
+    let mut record = SourceRecord {
         content,
         validators,
         format: format.ok_or(Error::Damaged)?,
@@ -65,11 +65,19 @@ pub(super) fn read_record(mut row: Row) -> Result<SourceRecord, Error> {
             early: span(&mut row)?,
             stale_while_revalidate: span(&mut row)?,
             stale_if_error: span(&mut row)?,
+            immutable: false,
         },
-        storable: row.count()? != 0,
-        epoch: row.count()?,
-        fair_quality: row.int()?.and_then(|quality| Quality::new(u8::try_from(quality).ok()?)),
-    })
+        storable: false,
+        epoch: 0,
+        fair_quality: None,
+    };
+    // 2 for what does not change while it is fresh.
+    let storable = row.count()?;
+    record.storable = storable != 0;
+    record.lifetime.immutable = storable == 2;
+    record.epoch = row.count()?;
+    record.fair_quality = row.int()?.and_then(|quality| Quality::new(u8::try_from(quality).ok()?));
+    Ok(record)
 }
 
 pub(super) fn variants(key: &SourceKey, limit: u32) -> Question {

@@ -10,6 +10,7 @@
 
 mod access;
 mod admin;
+mod answers;
 mod caching;
 mod corpus;
 mod counts;
@@ -36,6 +37,7 @@ mod privacy;
 mod purge;
 mod quality;
 mod refine;
+mod refusals;
 mod reload;
 mod replicas;
 mod secrets;

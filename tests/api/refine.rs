@@ -196,3 +196,22 @@ async fn what_one_replica_has_refined_the_others_take() {
     let third = replica(setup()).await;
     assert_eq!(third.get(&target).await.must("etag"), better.must("etag"));
 }
+
+/// What is not going to be better is not called so, and not put off either.
+#[tokio::test]
+async fn without_anything_to_come_answers_are_final() {
+    let (_origin, url) = photograph().await;
+    let late = || Setup::new().text("avif.progressive_budget", "0s");
+    for setup in [late().set("refine.cpu_percent", 0), late().text("refine.max_bytes", "1kB")] {
+        let app = setup.start().await;
+        for _ in 0..3 {
+            let avif = app.get_with(&image(&url, "w=256"), &AVIF).await;
+            assert_eq!(avif.must("content-type"), "image/avif");
+            assert!(max_age(&avif) > 3_600, "{}", avif.must("cache-control"));
+            let webp = app.image(&url, "w=256&f=webp").await;
+            assert!(max_age(&webp) > 3_600, "{}", webp.must("cache-control"));
+            assert!(max_age(&app.next(&url, 256, 75).await) > 3_600);
+        }
+        assert!(app.metric("pixgate_refined_total").await < 0.5);
+    }
+}

@@ -175,6 +175,7 @@ fn record(content: ContentHash) -> SourceRecord {
             early: Duration::ZERO,
             stale_while_revalidate: Duration::from_secs(60),
             stale_if_error: Duration::from_secs(600),
+            immutable: false,
         },
         storable: true,
         epoch: 0,

@@ -163,6 +163,7 @@ pub(crate) fn record(content: &str) -> SourceRecord {
             early: Duration::from_millis(1_234),
             stale_while_revalidate: Duration::from_secs(7 * 86_400),
             stale_if_error: Duration::from_secs(315_576_000),
+            immutable: true,
         },
         storable: true,
         epoch: 1_700_000_000_123_456,

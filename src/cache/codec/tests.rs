@@ -34,6 +34,7 @@ fn record() -> SourceRecord {
             early: Duration::ZERO,
             stale_while_revalidate: Duration::from_millis(1_500),
             stale_if_error: Duration::ZERO,
+            immutable: false,
         },
         storable: true,
         epoch: 0,
@@ -123,9 +124,9 @@ fn a_whole_value_with_nonsense_inside_is_refused() {
 fn the_format_of_this_version_does_not_change() {
     let hex = |value: &[u8]| value.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let [stored_record, stored_entry] = values();
-    assert_eq!(VERSION, 2);
-    assert_eq!(ContentHash::of(&stored_record).to_base64url(), "RBdw_QagKOUCqNspxT73_rGGAdX5SkgFT9jGG2dJYig");
-    let entry = "70786774020200000000003ec066dcc8008005e0032d226b724c3657414b4a5744462d5149765954732d6e4431376a5778495a6b6476\
+    assert_eq!(VERSION, 3);
+    assert_eq!(ContentHash::of(&stored_record).to_base64url(), "OymC9pOgINP-FlXnNp7SBUk2_tuohETDY9bzgUn6RFM");
+    let entry = "70786774030200000000003e9900e4a3008005e0032d226b724c3657414b4a5744462d5149765954732d6e4431376a5778495a6b6476\
                  434d735364466d4e54634973220100612070696374757265";
     assert_eq!(hex(&stored_entry), entry);
 }

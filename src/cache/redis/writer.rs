@@ -197,7 +197,7 @@ impl Shared {
         let weight = job.weight();
         match job {
             Job::Record(key, record) => {
-                let ttl = self.settings.ttl.min(record.lifetime.usable_for(SystemTime::now()));
+                let ttl = self.settings.ttl.min(record.lifetime.worth_keeping(SystemTime::now()));
                 let overtaken = self.forgotten().get(&key).is_some_and(|last| number < *last);
                 if !overtaken && !ttl.is_zero() {
                     self.set(keys::source(&key), codec::encode_record(&record), ttl).await;

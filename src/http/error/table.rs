@@ -6,7 +6,9 @@ use std::borrow::Cow;
 
 use actix_web::http::StatusCode;
 
-use super::{NEXT_INTERNAL, NEXT_NOT_ALLOWED, NEXT_NOT_AN_IMAGE, NEXT_TYPE, NOT_ALLOWED};
+use super::{
+    NEXT_INTERNAL, NEXT_NOT_ALLOWED, NEXT_NOT_AN_IMAGE, NEXT_TYPE, NOT_ALLOWED, REDIRECT_NOT_ALLOWED, setting_of,
+};
 use crate::format::ImageFormat;
 use crate::{imaging, optimizer, source};
 
@@ -27,15 +29,23 @@ pub(super) struct Row {
     pub(super) code: &'static str,
     pub(super) detail: Cow<'static, str>,
     pub(super) next: Next,
+    /// The key that would make it another answer.
+    pub(super) setting: Option<&'static str>,
+}
+
+impl Row {
+    fn set_by(self, setting: Option<&'static str>) -> Self {
+        Self { setting, ..self }
+    }
 }
 
 const fn row(status: StatusCode, code: &'static str, detail: &'static str, next: Next) -> Row {
-    Row { status, code, detail: Cow::Borrowed(detail), next }
+    Row { status, code, detail: Cow::Borrowed(detail), next, setting: None }
 }
 
 pub(super) fn row_of(error: &optimizer::Error) -> Row {
     match error {
-        optimizer::Error::Source(error) => source_row(error),
+        optimizer::Error::Source(failed) => source_row(failed),
         optimizer::Error::Imaging(error) => imaging_row(error),
         optimizer::Error::Overloaded { .. } => row(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -57,13 +67,21 @@ const fn internal() -> Row {
     row(status, "internal", "the picture could not be made", Next::Text(status, NEXT_INTERNAL))
 }
 
-fn source_row(error: &source::Error) -> Row {
+fn source_row(failed: &source::Failed) -> Row {
     use source::Error as E;
     let gateway = StatusCode::BAD_GATEWAY;
     let bad = StatusCode::BAD_REQUEST;
-    match error {
-        E::Refused(_) | E::NotPublic => {
-            row(StatusCode::FORBIDDEN, "source_not_allowed", NOT_ALLOWED, Next::Text(bad, NEXT_NOT_ALLOWED))
+    match &failed.error {
+        error @ (E::Refused(_) | E::NotPublic) => {
+            // That a redirect was the cause is told to all; where it led, to nobody.
+            let redirected = matches!(error, E::Refused(_)) || failed.redirected_to.is_some();
+            let detail = if redirected { REDIRECT_NOT_ALLOWED } else { NOT_ALLOWED };
+            let setting = match error {
+                E::Refused(source::Refusal::NotAllowed(why)) => setting_of(why),
+                E::Refused(_) => None,
+                _ => setting_of("not a public address"),
+            };
+            row(StatusCode::FORBIDDEN, "source_not_allowed", detail, Next::Text(bad, NEXT_NOT_ALLOWED)).set_by(setting)
         }
         // One code and text for three failures: which of them it was says something about the network behind.
         E::Dns | E::Connect | E::Tls | E::Client(_) => {
@@ -87,8 +105,9 @@ fn source_row(error: &source::Error) -> Row {
         E::TooLarge { limit } => Row {
             status: StatusCode::PAYLOAD_TOO_LARGE,
             code: "source_too_large",
-            detail: format!("the source is larger than {limit} bytes").into(),
+            detail: format!("the source is larger than {limit} bytes (sources.max_bytes)").into(),
             next: Next::Response(StatusCode::PAYLOAD_TOO_LARGE),
+            setting: Some("sources.max_bytes"),
         },
         E::Timeout(_) => {
             row(StatusCode::GATEWAY_TIMEOUT, "origin_timeout", "the origin did not answer in time", Next::TimedOut)
@@ -102,11 +121,13 @@ fn source_row(error: &source::Error) -> Row {
     }
 }
 
-/// The origin's own 4xx is passed on; its 5xx is a bad gateway's on `/image`, and passed on to Next.js clients.
+/// The origin's own 4xx is passed on, unless it is about the connection between it and us (401 needs a challenge, browsers
+/// repeat what was answered 408); its 5xx is a bad gateway's on `/image`. Next.js passes all of them on.
 fn status_row(status: u16) -> Row {
     let theirs = StatusCode::from_u16(status).ok().filter(|s| s.is_client_error() || s.is_server_error());
+    let passed_on = theirs.filter(|s| s.is_client_error() && !matches!(s.as_u16(), 401 | 407 | 408 | 421 | 425 | 426));
     Row {
-        status: theirs.filter(StatusCode::is_client_error).unwrap_or(StatusCode::BAD_GATEWAY),
+        status: passed_on.unwrap_or(StatusCode::BAD_GATEWAY),
         code: "origin_status",
         detail: format!("the origin answered with status {status}").into(),
         // A success without a picture is, to Next.js, one whose body is empty.
@@ -115,6 +136,7 @@ fn status_row(status: u16) -> Row {
         } else {
             StatusCode::INTERNAL_SERVER_ERROR
         })),
+        setting: None,
     }
 }
 
@@ -129,7 +151,13 @@ fn imaging_row(error: &imaging::Error) -> Row {
         }
         E::SvgRefused => {
             let next = Next::Text(bad, NEXT_TYPE);
-            row(StatusCode::UNSUPPORTED_MEDIA_TYPE, "svg_not_allowed", "SVG sources are not allowed", next)
+            row(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "svg_not_allowed",
+                "SVG sources are not allowed (images.allow_svg)",
+                next,
+            )
+            .set_by(Some("images.allow_svg"))
         }
         E::NotDecoded { format } => Row {
             status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -139,24 +167,28 @@ fn imaging_row(error: &imaging::Error) -> Row {
                 _ => format!("{format} sources are not decoded").into(),
             },
             next: no_image(),
+            setting: (*format == ImageFormat::Heic).then_some("images.allow_heic"),
         },
         E::Malformed { format, .. } => Row {
             status: StatusCode::UNPROCESSABLE_ENTITY,
             code: "undecodable",
             detail: format!("the source is a damaged {format}").into(),
             next: no_image(),
+            setting: None,
         },
         E::Unsupported { format, .. } => Row {
             status: StatusCode::UNPROCESSABLE_ENTITY,
             code: "unsupported",
             detail: format!("the source is a {format} of a kind that is not supported").into(),
             next: no_image(),
+            setting: None,
         },
         E::LimitExceeded { what, limit, .. } => Row {
             status: StatusCode::PAYLOAD_TOO_LARGE,
             code: "image_too_large",
             detail: format!("{what} of the source are over the limit of {limit}").into(),
             next: Next::Response(StatusCode::PAYLOAD_TOO_LARGE),
+            setting: None,
         },
         E::Deadline => deadline(),
         // What is left are defects of ours: an encoder that failed on our own pixels, a panic.

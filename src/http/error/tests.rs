@@ -51,6 +51,10 @@ fn every_failure_has_its_row_in_both_dialects() {
         (S::TooManyRedirects, (508, "origin_redirects", 508, upstream)),
         (S::Status(404), (404, "origin_status", 404, upstream)),
         (S::Status(410), (410, "origin_status", 410, upstream)),
+        (S::Status(451), (451, "origin_status", 451, upstream)),
+        (S::Status(401), (502, "origin_status", 401, upstream)),
+        (S::Status(407), (502, "origin_status", 407, upstream)),
+        (S::Status(408), (502, "origin_status", 408, upstream)),
         (S::Status(500), (502, "origin_status", 500, upstream)),
         (S::Status(503), (502, "origin_status", 503, upstream)),
         (S::Status(304), (502, "origin_status", 500, upstream)),
@@ -75,7 +79,7 @@ fn every_failure_has_its_row_in_both_dialects() {
     ];
     let source = source();
     for (error, (status, code, next, text)) in sources {
-        let seen = both(&optimizer::Error::Source(error.clone()), &source);
+        let seen = both(&error.clone().into(), &source);
         assert_eq!(seen, (status, code, next, text.to_owned()), "{error:?}");
     }
     for (error, (status, code, next, text)) in pictures {
@@ -89,9 +93,9 @@ fn every_failure_has_its_row_in_both_dialects() {
 
 #[test]
 fn the_apps_own_files_are_internal() {
-    let seen = both(&optimizer::Error::Source(source::Error::Status(404)), &local());
+    let seen = both(&source::Error::Status(404).into(), &local());
     assert_eq!(seen.3, r#""url" parameter is valid but internal response is invalid"#);
-    let seen = both(&optimizer::Error::Source(source::Error::Timeout(Phase::Total)), &local());
+    let seen = both(&source::Error::Timeout(Phase::Total).into(), &local());
     assert_eq!(seen.3, r#""url" parameter is valid but internal response timed out"#);
 }
 
@@ -118,11 +122,17 @@ fn not_allowed_reads_the_same_whatever_the_reason() {
     let answer = |error| body(Problem::failed(&error, &source, Dialect::Problem).respond(Dialect::Problem, "/image"));
     let refused = Problem::refused(&Refusal::NotAllowed("no pattern"), "http://10.0.0.1/", Dialect::Problem);
     let at_the_door = body(refused.respond(Dialect::Problem, "/image"));
-    for error in [source::Error::NotPublic, source::Error::Refused(Refusal::NotAllowed("redirect"))] {
-        assert_eq!(answer(optimizer::Error::Source(error)), at_the_door);
-    }
+    assert_eq!(answer(source::Error::NotPublic.into()), at_the_door);
+    // Behind a redirect too, but for that.
+    let behind = |error| source::Failed {
+        redirected_to: Some(Loggable::text("http://10.0.0.1/")),
+        ..source::Failed::from(error)
+    };
+    let refused = answer(optimizer::Error::Source(behind(source::Error::Refused(Refusal::NotAllowed("no pattern")))));
+    assert_eq!(answer(optimizer::Error::Source(behind(source::Error::NotPublic))), refused);
+    assert!(refused.contains("a redirect left the allow-list") && !refused.contains("10.0.0.1"), "{refused}");
     let unreachable = [source::Error::Dns, source::Error::Connect, source::Error::Tls];
-    let texts: Vec<_> = unreachable.into_iter().map(|error| answer(optimizer::Error::Source(error))).collect();
+    let texts: Vec<_> = unreachable.into_iter().map(|error| answer(error.into())).collect();
     assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
 }
 

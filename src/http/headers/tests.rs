@@ -11,8 +11,20 @@ fn policies_are_rendered() {
         (CachePolicy::Immutable, "public, max-age=315360000, immutable"),
         (CachePolicy::MustRevalidate { max_age: seconds(60) }, "public, max-age=60, must-revalidate"),
         (
-            CachePolicy::StaleWhileRevalidate { max_age: Duration::from_millis(1999), stale: seconds(86_400) },
+            CachePolicy::StaleWhileRevalidate {
+                max_age: Duration::from_millis(1999),
+                stale: seconds(86_400),
+                immutable: false,
+            },
             "public, max-age=1, stale-while-revalidate=86400",
+        ),
+        (
+            CachePolicy::StaleWhileRevalidate { max_age: seconds(9), stale: Duration::ZERO, immutable: true },
+            "public, max-age=9, immutable",
+        ),
+        (
+            CachePolicy::StaleWhileRevalidate { max_age: Duration::ZERO, stale: seconds(9), immutable: true },
+            "public, max-age=0, stale-while-revalidate=9",
         ),
     ];
     for (policy, expected) in rows {

@@ -46,6 +46,10 @@ fn lifetimes_and_permissions_are_read_as_rfc_9111_says() {
         (&[("cache-control", "ext=\"private, no-store\", max-age=60")], Some(60), true),
         (&[("cache-control", "max-age=60"), ("cache-control", "No-Store")], Some(60), false),
         (&[("set-cookie", "a=b")], None, false),
+        (&[("set-cookie", "a=b"), ("cache-control", "max-age=60")], Some(60), false),
+        (&[("set-cookie", "a=b"), ("cache-control", "public, max-age=60")], Some(60), true),
+        (&[("set-cookie", "a=b"), ("cache-control", "s-maxage=60")], Some(60), true),
+        (&[("set-cookie", "a=b"), ("cache-control", "public, private")], None, false),
         (&[("vary", "*")], None, false),
         (&[("vary", "Accept, COOKIE")], None, false),
         (&[("vary", "Accept"), ("vary", "authorization")], None, false),
@@ -53,7 +57,33 @@ fn lifetimes_and_permissions_are_read_as_rfc_9111_says() {
     ];
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(50);
     for (fields, max_age, storable) in rows {
-        let expected = Caching { max_age: max_age.map(Duration::from_secs), storable: *storable };
-        assert_eq!(Caching::of(&headers(fields), now), expected, "{fields:?}");
+        let Caching { max_age: found, storable: kept, .. } = Caching::of(&headers(fields), now);
+        assert_eq!((found, kept), (max_age.map(Duration::from_secs), *storable), "{fields:?}");
     }
+}
+
+#[test]
+fn what_an_origin_says_of_use_past_freshness_is_heard() {
+    // `stale-while-revalidate` and `stale-if-error` in seconds.
+    let rows: &[(&str, Option<u64>, Option<u64>)] = &[
+        ("max-age=60", None, None),
+        ("max-age=60, must-revalidate", Some(0), Some(0)),
+        ("max-age=60, Proxy-Revalidate", Some(0), Some(0)),
+        ("no-cache", Some(0), Some(0)),
+        ("s-maxage=60", Some(0), Some(0)),
+        ("s-maxage=1, stale-while-revalidate=59", Some(59), Some(0)),
+        ("s-maxage=1, stale-if-error=\"59\"", Some(0), Some(59)),
+        ("max-age=1, stale-while-revalidate=59", Some(59), None),
+        ("max-age=1, stale-while-revalidate=0", Some(0), None),
+        ("max-age=1, stale-while-revalidate=soon, stale-if-error", Some(0), Some(0)),
+        ("max-age=1, stale-while-revalidate=9, must-revalidate, stale-if-error=9", Some(0), Some(0)),
+    ];
+    let now = SystemTime::UNIX_EPOCH;
+    for (field, revalidate, error) in rows {
+        let caching = Caching::of(&headers(&[("cache-control", field)]), now);
+        let found = (caching.stale_while_revalidate, caching.stale_if_error);
+        assert_eq!(found, (revalidate.map(Duration::from_secs), error.map(Duration::from_secs)), "{field}");
+        assert_eq!((caching.no_cache, caching.immutable), (*field == "no-cache", false), "{field}");
+    }
+    assert!(Caching::of(&headers(&[("cache-control", "max-age=60, Immutable")]), now).immutable);
 }

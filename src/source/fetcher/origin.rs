@@ -22,7 +22,7 @@ pub(super) enum Step {
 
 pub(super) struct Origin {
     pub(super) address: SocketAddr,
-    heads: Arc<Mutex<Vec<String>>>,
+    heads: Arc<Mutex<Vec<Vec<u8>>>>,
     task: JoinHandle<()>,
 }
 
@@ -48,6 +48,11 @@ impl Origin {
 
     /// The request heads so far, in lower case.
     pub(super) fn heads(&self) -> Vec<String> {
+        self.raw_heads().iter().map(|head| String::from_utf8_lossy(head).to_lowercase()).collect()
+    }
+
+    /// The same as they came.
+    pub(super) fn raw_heads(&self) -> Vec<Vec<u8>> {
         self.heads.lock().expect("no panic").clone()
     }
 }
@@ -58,7 +63,7 @@ impl Drop for Origin {
     }
 }
 
-async fn serve(mut stream: TcpStream, seen: &Mutex<Vec<String>>, script: impl Fn(&str) -> Vec<Step>) {
+async fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Vec<u8>>>, script: impl Fn(&str) -> Vec<Step>) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -70,8 +75,8 @@ async fn serve(mut stream: TcpStream, seen: &Mutex<Vec<String>>, script: impl Fn
             break;
         }
     }
-    let head = String::from_utf8_lossy(&head).to_lowercase();
-    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+    let text = String::from_utf8_lossy(&head).to_lowercase();
+    let path = text.split(' ').nth(1).unwrap_or_default().to_owned();
     seen.lock().expect("no panic").push(head);
     for step in script(&path) {
         let sent = match step {

@@ -48,7 +48,12 @@ impl Setup {
 
     pub(super) async fn ask(&self, url: &str, validators: Option<&Validators>) -> Result<Fetched, Error> {
         let url = self.policy.admit(url).unwrap_or_else(|refusal| panic!("{url}: {refusal}"));
-        self.fetcher.fetch(&url, validators).await
+        self.fetcher.fetch(&url, validators).await.map_err(|failed| failed.error)
+    }
+
+    pub(super) async fn failed(&self, url: &str) -> Failed {
+        let url = self.policy.admit(url).unwrap_or_else(|refusal| panic!("{url}: {refusal}"));
+        self.fetcher.fetch(&url, None).await.expect_err("it fails")
     }
 
     pub(super) async fn get(&self, url: &str) -> Result<Download, Error> {

@@ -160,7 +160,6 @@ fn encoded_ways_out_of_a_path_pattern_are_refused() {
         "/%zz/a.jpg",
         "/a%",
         "/a%2",
-        "https://images.example/%zz/a.jpg",
         "https://images.example/%25252525252e%25252525252e/a.jpg",
     ] {
         refused(text, "Invalid");
@@ -169,6 +168,9 @@ fn encoded_ways_out_of_a_path_pattern_are_refused() {
     for text in [
         "https://images.example/o/users%2F7%2Fa.jpg?alt=media",
         "https://images.example/100%25.jpg",
+        // No escape, and what Next.js and browsers ask for.
+        "https://images.example/100%.jpg",
+        "https://images.example/%zz/a.jpg",
         "https://images.example/a..b/...jpg",
         "https://images.example/%e9.jpg",
         "https://images.example/a.jpg?path=..%2f..&x=%zz\\",
@@ -283,7 +285,8 @@ fn redirects_pass_the_whole_policy() {
     {
         assert!(matches!(to(&remote, location), Err(Refusal::Invalid(_))), "{location}");
     }
-    assert_eq!(to(&remote, &"x".repeat(4000)).expect_err("long"), Refusal::TooLong);
+    assert!(to(&remote, &format!("/a.jpg?token={}", "x".repeat(10_000))).is_ok(), "storages sign with long tokens");
+    assert_eq!(to(&remote, &"x".repeat(17_000)).expect_err("long"), Refusal::TooLong);
 
     let inside = to(&local, "/c.jpg").expect("the same trusted origin");
     assert!(inside.is_local());

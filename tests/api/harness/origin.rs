@@ -97,12 +97,16 @@ impl Reply {
         self
     }
 
-    /// Compresses the body and says so.
-    pub(crate) fn gzip(mut self) -> Self {
+    /// Compresses the body and calls that so.
+    pub(crate) fn gzip_as(mut self, name: &str) -> Self {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
         encoder.write_all(&self.body).expect("gzip into memory");
         self.body = encoder.finish().expect("gzip into memory").into();
-        self.header("content-encoding", "gzip")
+        self.header("content-encoding", name)
+    }
+
+    pub(crate) fn gzip(self) -> Self {
+        self.gzip_as("gzip")
     }
 
     /// Sends so many bytes of the body at a time.
