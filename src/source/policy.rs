@@ -3,6 +3,7 @@
 //! The law: refusals come in Next.js's order (NEXTJS.md §1.2, rows 3 to 9), and nothing here touches the network. A
 //! literal address passes the address guard here; a name passes it when it is resolved (see `dial.rs`).
 
+mod path;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,7 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
+use self::path::{decode_path, has_malformed_escape, is_under, refuse_hidden_segments};
 use super::guard::AddressGuard;
 use super::{LocalPattern, RemotePattern, Settings, SourceUrl};
 use crate::record::SourceKey;
@@ -21,9 +23,6 @@ const MAX_URL_UNITS: usize = 3072;
 
 /// The longest target of a redirect, in bytes: storages sign URLs with tokens of thousands.
 const MAX_REDIRECT_BYTES: usize = 16 * 1024;
-
-/// How often a path is percent-decoded to see what an origin that decodes too often would see.
-const MAX_DECODINGS: usize = 4;
 
 /// Next.js's own endpoint: the application behind `base_url` has it whatever ours is called.
 const NEXT_ENDPOINT: &str = "/_next/image";
@@ -282,71 +281,6 @@ fn refuse_userinfo(url: &Url) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::Invalid("userinfo"))
-}
-
-/// Whether a `%` is no escape. Next.js takes that in absolute URLs, where it is sent as it is (`/100%.jpg`), and not in
-/// paths of its own.
-fn has_malformed_escape(path: &str) -> bool {
-    path.match_indices('%').any(|(at, _)| {
-        let escape = path.as_bytes().get(at + 1..at + 3);
-        !escape.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    })
-}
-
-/// Percent-decodes until nothing changes, which is a guess about origins that decode more than once, where
-/// `100%25.jpg` is honest. Backslashes come out as the slashes some origins see.
-fn decode_path(path: &str) -> Result<Vec<u8>, Refusal> {
-    let mut decoded = path.as_bytes().to_vec();
-    for _ in 0..MAX_DECODINGS {
-        let next = decode_once(&decoded);
-        if next == decoded {
-            decoded.iter_mut().filter(|byte| **byte == b'\\').for_each(|byte| *byte = b'/');
-            return Ok(decoded);
-        }
-        decoded = next;
-    }
-    Err(Refusal::Invalid("a percent escape inside many others"))
-}
-
-fn decode_once(bytes: &[u8]) -> Vec<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some((first, tail)) = rest.split_first() {
-        rest = tail;
-        let escaped = match (first, tail) {
-            (b'%', [high, low, ..]) => digit(*high).zip(digit(*low)),
-            _ => None,
-        };
-        match escaped {
-            Some((high, low)) => {
-                out.push((high * 16 + low) as u8);
-                rest = &tail[2..];
-            }
-            None => out.push(*first),
-        }
-    }
-    out
-}
-
-/// Refuses `.` and `..` segments that were hidden from the parser (and so from the patterns) by encoding: `%252e%252e`,
-/// `..%2f`, `..%5c`, and `..;x`, which some servers read as `..`. An encoded slash alone is honest: some stores have
-/// names with slashes in them.
-fn refuse_hidden_segments(decoded: &[u8]) -> Result<(), Refusal> {
-    let is_dots = |segment: &[u8]| {
-        let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
-        name == b"." || name == b".."
-    };
-    if decoded.split(|byte| *byte == b'/').any(is_dots) {
-        return Err(Refusal::NotAllowed("a hidden dot segment"));
-    }
-    Ok(())
-}
-
-/// Whether the path goes through `endpoint`, also behind a prefix: ends with it or has a slash behind it.
-fn is_under(path: &[u8], endpoint: &[u8]) -> bool {
-    let ends = |at: usize| matches!(path.get(at), None | Some(b'/'));
-    path.windows(endpoint.len()).enumerate().any(|(at, window)| window == endpoint && ends(at + endpoint.len()))
 }
 
 /// The operator's base without userinfo: it would end in logs and in what clients see.

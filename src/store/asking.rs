@@ -71,10 +71,10 @@ pub(super) fn read_record(mut row: Row) -> Result<SourceRecord, Error> {
         epoch: 0,
         fair_quality: None,
     };
-    // 2 for what does not change while it is fresh.
-    let storable = row.count()?;
-    record.storable = storable != 0;
-    record.lifetime.immutable = storable == 2;
+    // One bit each: it may be stored; it does not change while it is fresh.
+    let marks = row.count()?;
+    record.storable = marks & 1 != 0;
+    record.lifetime.immutable = marks & 2 != 0;
     record.epoch = row.count()?;
     record.fair_quality = row.int()?.and_then(|quality| Quality::new(u8::try_from(quality).ok()?));
     Ok(record)

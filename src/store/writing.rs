@@ -177,7 +177,7 @@ fn source(new: &NewSource) -> Vec<Value> {
         nanos(lifetime.early).into(),
         nanos(lifetime.stale_while_revalidate).into(),
         nanos(lifetime.stale_if_error).into(),
-        (i64::from(record.storable) + i64::from(record.storable && lifetime.immutable)).into(),
+        (i64::from(record.storable) | i64::from(lifetime.immutable) << 1).into(),
         int(record.epoch),
         Value::Int(record.fair_quality.map(Quality::get).map(i64::from)),
         millis(*seen_at).into(),

@@ -2,7 +2,7 @@
 //! spellings, IPv6 that carries IPv4, redirects, userinfo, schemes, proxies of the environment.
 //! Law: a refusal has one public text whatever its reason, and the refused address is never dialled.
 
-use crate::harness::app::{App, Setup, next};
+use crate::harness::app::{App, Setup, image, next};
 use crate::harness::code;
 use crate::harness::origin::{Origin, Reply};
 use crate::harness::pictures::png;
@@ -242,7 +242,8 @@ async fn one_text_for_every_reason() {
         "http://localhost:1/a.png".to_owned(),
         "http://unlisted.example/a.png".to_owned(),
     ] {
-        let answer = app.image(&url, "w=64").await;
+        // As from another machine: to one on this machine the reason is told.
+        let answer = app.get_with(&image(&url, "w=64"), &[("x-forwarded-for", "203.0.113.9")]).await;
         answer.problem(403, code::URL_NOT_ALLOWED);
         let mut problem = answer.json();
         // An instance or request id may differ; nothing else may tell the reasons apart.

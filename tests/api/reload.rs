@@ -107,5 +107,7 @@ async fn the_level_of_the_log_and_the_manifest_change() {
         .text("sources.next_manifest", "m.json");
     app.reload(&changed).await;
     assert_eq!(app.image(&origin.url("/a.png"), "w=48").await.status, 200);
+    // A look whether it lives is a debug line.
+    assert_eq!(app.get("/healthz").await.status, 200);
     app.until("debug lines", || app.log().contains("DEBUG")).await;
 }

@@ -78,6 +78,8 @@ async fn a_running_service_tells_no_secret_whatever_fails() {
         for _ in 0..2 {
             unmarked(TURNED, &app.get(&turned).await.text());
         }
+        // The refresh fails in the background.
+        app.until("the failure is told", || app.log().contains("origin failed")).await;
         let token = ("authorization", "Bearer hunter2-hunter2-hunter2");
         let metrics = app.admin("/metrics", &[token]).await;
         assert_eq!(metrics.status, 200);

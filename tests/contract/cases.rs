@@ -184,11 +184,11 @@ async fn keys_are_those_of_the_design_and_end_in_time() {
     let shared = Shared::over(&server).await;
     let sample = Sample::new("keys");
     put(&*shared.tier, &sample).await;
-    let source = server.keys("pixgate:2:source:*");
-    let variants = server.keys("pixgate:2:variant:*");
+    let source = server.keys("pixgate:3:source:*");
+    let variants = server.keys("pixgate:3:variant:*");
     assert_eq!((source.len(), variants.len(), server.keys("*").len()), (1, 1, 3));
-    assert_eq!(variants[0], format!("pixgate:2:variant:{:?}", sample.variant));
-    assert_eq!(source[0], format!("pixgate:2:source:{:?}", sample.source));
+    assert_eq!(variants[0], format!("pixgate:3:variant:{:?}", sample.variant));
+    assert_eq!(source[0], format!("pixgate:3:source:{:?}", sample.source));
     // A record lives no longer than it is of use: an hour fresh and ten minutes for when its origin fails.
     let left = |key: &str| server.ask(&format!("PTTL {key}")).number();
     let usable = 4_200_000;
@@ -205,7 +205,7 @@ async fn ends_are_spread_downward() {
         put(&*shared.tier, &Sample::new(&format!("spread-{at}"))).await;
     }
     let left = |key: &String| server.ask(&format!("PTTL {key}")).number();
-    let mut ends: Vec<_> = server.keys("pixgate:2:variant:*").iter().map(left).collect();
+    let mut ends: Vec<_> = server.keys("pixgate:3:variant:*").iter().map(left).collect();
     ends.sort_unstable();
     let ttl = 30 * 24 * 3_600_000;
     assert!(ends[49] <= ttl && ends[0] >= ttl * 9 / 10 - 60_000);

@@ -170,9 +170,9 @@ async fn garbage_is_a_miss_and_is_taken_away() {
     let shared = Shared::over(&server).await;
     let sample = Sample::new("garbage");
     put(&shared, &sample).await;
-    let source = server.keys("pixgate:2:source:*").remove(0);
-    let variant = server.keys("pixgate:2:variant:*").remove(0);
-    let hint = server.keys("pixgate:2:wish:*").remove(0);
+    let source = server.keys("pixgate:3:source:*").remove(0);
+    let variant = server.keys("pixgate:3:variant:*").remove(0);
+    let hint = server.keys("pixgate:3:wish:*").remove(0);
     let Reply::Bytes(value) = server.ask(&format!("GET {variant}")) else { panic!("a value") };
 
     let mut older = value.clone();
@@ -234,7 +234,7 @@ async fn values_too_large_are_not_written_and_dead_records_neither() {
     put(&shared, &large).await;
     put(&shared, &almost).await;
     assert_eq!(shared.writes("too_large"), 2, "the header counts too");
-    assert_eq!(server.keys("pixgate:2:variant:*").len() + server.keys("pixgate:2:wish:*").len(), 0);
+    assert_eq!(server.keys("pixgate:3:variant:*").len() + server.keys("pixgate:3:wish:*").len(), 0);
 
     let mut dead = (*large.record).clone();
     dead.lifetime.checked_at -= Duration::from_secs(5000);

@@ -36,7 +36,7 @@ async fn one_holder_at_a_time() {
 
     let guard = acquired(&second, LONG).await;
     drop(guard);
-    until("dropped is released", || server.keys("pixgate:2:lease:*").is_empty()).await;
+    until("dropped is released", || server.keys("pixgate:3:lease:*").is_empty()).await;
     assert_eq!(first.metric("pixgate_leases_total{outcome=\"acquired\"}"), 1);
     assert_eq!(first.metric("pixgate_leases_total{outcome=\"held\"}"), 1);
 }
@@ -56,7 +56,7 @@ async fn it_is_renewed_while_it_is_held_and_ends_with_a_holder_who_dies() {
     let server = RedisServer::start();
     let (first, second) = (Shared::over(&server).await, Shared::over(&server).await);
     let guard = acquired(&first, Duration::from_millis(300)).await;
-    let name = server.keys("pixgate:2:lease:*").remove(0);
+    let name = server.keys("pixgate:3:lease:*").remove(0);
     // Renewed at a third of its time, so its end is put off again and again.
     for _ in 0..5 {
         until("time passes", || server.ask(&format!("PTTL {name}")).number() < 240).await;
@@ -68,7 +68,7 @@ async fn it_is_renewed_while_it_is_held_and_ends_with_a_holder_who_dies() {
     assert!(guard.release().await);
     server.ask(&format!("SET {name} {token} PX 200"));
     assert!(is_held_by_another(&second).await);
-    until("it has ended", || server.keys("pixgate:2:lease:*").is_empty()).await;
+    until("it has ended", || server.keys("pixgate:3:lease:*").is_empty()).await;
     assert!(acquired(&second, LONG).await.is_held());
 }
 
@@ -77,7 +77,7 @@ async fn only_its_holder_releases_and_a_lost_one_is_known() {
     let server = RedisServer::start();
     let shared = Shared::over(&server).await;
     let guard = acquired(&shared, Duration::from_millis(90)).await;
-    let name = server.keys("pixgate:2:lease:*").remove(0);
+    let name = server.keys("pixgate:3:lease:*").remove(0);
     // As if it had ended and another had taken it.
     server.ask(&format!("SET {name} another PX 60000"));
     until("the loss is known", || !guard.is_held()).await;
@@ -96,7 +96,7 @@ async fn without_redis_everybody_leads() {
     until("a lease that cannot be renewed is given up", || !guard.is_held()).await;
     server.resume();
     shared.up().await;
-    until("what was asked for in vain is given back", || server.keys("pixgate:2:lease:*").is_empty()).await;
+    until("what was asked for in vain is given back", || server.keys("pixgate:3:lease:*").is_empty()).await;
     server.kill();
     shared.down().await;
     assert!(matches!(shared.tier.lease(&KEY, LONG).await, Lease::Unavailable));

@@ -102,7 +102,7 @@ async fn a_ledger_that_was_restored_from_an_older_copy_is_replaced_by_one_that_t
     let appended = replica.shared.tier.ledger_append("lost".into(), Duration::ZERO).await.expect("appended");
     assert_eq!(replica.rule().await.epoch, appended.epoch);
     // What a snapshot from before the rule brings back.
-    server.ask(&format!("ZREMRANGEBYSCORE pixgate:2:ledger {0} {0}", appended.epoch));
+    server.ask(&format!("ZREMRANGEBYSCORE pixgate:3:ledger {0} {0}", appended.epoch));
     let after = replica.connected().await;
     assert_ne!(after.id, before.id);
     assert!(after.floor > appended.epoch && after.rules.is_empty(), "{after:?}");
@@ -147,7 +147,7 @@ async fn who_appends_waits_for_those_who_listen_and_not_for_longer() {
     drop(deaf);
     until("it is forgotten", || {
         let now: i64 = server.ask("TIME").text().lines().next().and_then(|s| s.parse().ok()).expect("seconds");
-        server.ask(&format!("ZCOUNT {{pixgate:2:ledger}}:replicas {} +inf", (now - 4) * 1000)).number() == 3
+        server.ask(&format!("ZCOUNT {{pixgate:3:ledger}}:replicas {} +inf", (now - 4) * 1000)).number() == 3
     })
     .await;
     let appended = tier.ledger_append("c".into(), SOON).await.expect("appended");
@@ -182,15 +182,15 @@ async fn a_message_that_gets_lost_is_made_good() {
     replica.connected().await;
     // As the ledger is after a rule whose message was lost between the nodes of a Cluster.
     let epoch = 2_000_000_000_000_u64;
-    server.ask(&format!("ZADD pixgate:2:ledger {epoch} {epoch}:lost"));
+    server.ask(&format!("ZADD pixgate:3:ledger {epoch} {epoch}:lost"));
     assert_eq!(replica.rule().await, Rule { epoch, rule: "lost".into() });
-    server.ask(&format!("ZADD pixgate:2:ledger {0} {0}:lost-too", epoch + 5));
+    server.ask(&format!("ZADD pixgate:3:ledger {0} {0}:lost-too", epoch + 5));
     let appended = replica.shared.tier.ledger_append("heard".into(), Duration::ZERO).await.expect("appended");
     assert_eq!(appended.epoch, epoch + 6, "epochs never fall behind those there are");
     assert_eq!((replica.rule().await.rule, replica.rule().await.rule), ("lost-too".into(), "heard".into()));
     // Told twice is heard once.
-    server.ask(&format!("PUBLISH pixgate:2:purge {epoch}:{0}:lost-too", epoch + 5));
-    server.ask("PUBLISH pixgate:2:purge nonsense");
+    server.ask(&format!("PUBLISH pixgate:3:purge {epoch}:{0}:lost-too", epoch + 5));
+    server.ask("PUBLISH pixgate:3:purge nonsense");
     replica.shared.tier.ledger_append("last".into(), Duration::ZERO).await.expect("appended");
     assert_eq!(replica.rule().await.rule, "last");
 }
@@ -206,7 +206,7 @@ async fn a_lost_ledger_is_another_ledger() {
     let second = replica.connected().await;
     assert!(second.id != first.id && second.rules.is_empty());
     // Something else in its place is a lost ledger too.
-    server.ask("SET pixgate:2:ledger garbage");
+    server.ask("SET pixgate:3:ledger garbage");
     let third = replica.connected().await;
     assert!(third.id != second.id);
     server.restart();
@@ -238,17 +238,17 @@ async fn old_rules_are_taken_out_and_the_floor_says_so() {
     let first = shared.tier.ledger_append("first".into(), Duration::ZERO).await.expect("appended").epoch;
     // A ledger of long ago.
     let id = shared.tier.ledger_since(0).await.expect("a ledger").id;
-    server.ask(&format!("ZADD pixgate:2:ledger 0 {id}"));
+    server.ask(&format!("ZADD pixgate:3:ledger 0 {id}"));
     // Older than any value can be.
     let old = first - 4_000_000;
-    server.ask(&format!("ZADD pixgate:2:ledger {old} {old}:old"));
+    server.ask(&format!("ZADD pixgate:3:ledger {old} {old}:old"));
     assert_eq!(shared.tier.ledger_since(0).await.expect("a ledger").floor, 0);
     shared.tier.ledger_append("second".into(), Duration::ZERO).await.expect("appended");
     let ledger = shared.tier.ledger_since(0).await.expect("a ledger");
     assert_eq!((texts(&ledger), ledger.floor), (vec!["first", "second"], old));
 
     // More than are kept.
-    let mut fill = String::from("ZADD pixgate:2:ledger");
+    let mut fill = String::from("ZADD pixgate:3:ledger");
     for at in 1..=10_000 {
         fill.push_str(&format!(" {0} {0}:fill", first - 20_000 + at));
     }

@@ -90,7 +90,7 @@ async fn sentinel() {
     let shared = Shared::connected(&settings(&url)).await;
     cases::all(&*shared.tier).await;
     leases_and_purges(&quick).await;
-    assert!(!master.keys("pixgate:2:variant:*").is_empty());
+    assert!(!master.keys("pixgate:3:variant:*").is_empty());
 
     let mut listening = Replica::new(&quick).await;
     listening.connected().await;
@@ -125,7 +125,7 @@ async fn cluster() {
     cases::all(&*shared.tier).await;
     assert_eq!((shared.lookups("error"), shared.lookups("bad"), shared.writes("error")), (0, 0, 0));
     for server in &servers {
-        assert!(!server.keys("pixgate:2:variant:*").is_empty(), "every node has its part");
+        assert!(!server.keys("pixgate:3:variant:*").is_empty(), "every node has its part");
     }
     leases_and_purges(&settings).await;
 }

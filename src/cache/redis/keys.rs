@@ -10,22 +10,22 @@ use crate::record::{SourceKey, WishKey};
 use crate::variant::VariantKey;
 
 /// What precedes the hash of a variant; completed by a script.
-pub(super) const VARIANT: &str = "pixgate:2:variant:";
+pub(super) const VARIANT: &str = "pixgate:3:variant:";
 /// Every purge of late, in one key, so that it is there as a whole or lost as a whole.
-pub(super) const LEDGER: &str = "pixgate:2:ledger";
+pub(super) const LEDGER: &str = "pixgate:3:ledger";
 /// When each replica was last seen; the braces put it on the ledger's node of a Cluster.
-pub(super) const REPLICAS: &str = "{pixgate:2:ledger}:replicas";
+pub(super) const REPLICAS: &str = "{pixgate:3:ledger}:replicas";
 /// Where purges are told.
-pub(super) const PURGE: &str = "pixgate:2:purge";
+pub(super) const PURGE: &str = "pixgate:3:purge";
 /// Where replicas tell that they have done a purge.
-pub(super) const ACK: &str = "pixgate:2:ack";
+pub(super) const ACK: &str = "pixgate:3:ack";
 
 pub(super) fn hash(bytes: &[u8; 32]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
 pub(super) fn source(key: &SourceKey) -> String {
-    format!("pixgate:2:source:{}", hash(key.as_bytes()))
+    format!("pixgate:3:source:{}", hash(key.as_bytes()))
 }
 
 pub(super) fn variant(key: &VariantKey) -> String {
@@ -34,11 +34,11 @@ pub(super) fn variant(key: &VariantKey) -> String {
 
 /// Holds the hash of the variant that a wish came down to: a hint that saves a round trip, never the truth.
 pub(super) fn wish(key: &WishKey) -> String {
-    format!("pixgate:2:wish:{}", hash(key.as_bytes()))
+    format!("pixgate:3:wish:{}", hash(key.as_bytes()))
 }
 
 pub(super) fn lease(key: &[u8; 32]) -> String {
-    format!("pixgate:2:lease:{}", hash(key))
+    format!("pixgate:3:lease:{}", hash(key))
 }
 
 #[cfg(test)]

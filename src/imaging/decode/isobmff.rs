@@ -4,12 +4,14 @@
 //! file does not hold. Written by hand because it is small, and because the known parsers hand out raw pointers.
 
 mod aperture;
+mod colour;
 mod reader;
 mod sequence;
 
 use std::borrow::Cow;
 
 pub(super) use self::aperture::Aperture;
+use self::colour::{is_alpha, read_colour};
 pub(super) use self::reader::Fault;
 use self::reader::{Parsed, Reader};
 use self::sequence::sequence;
@@ -147,25 +149,6 @@ fn still<'a>(bytes: &'a [u8], meta: &Meta<'a>, end: usize, tracks: bool) -> Pars
         has_metadata: tracks || meta.entries.iter().any(|entry| matches!(&entry.kind, b"Exif" | b"mime" | b"uri ")),
         end,
     })
-}
-
-fn is_alpha(body: Reader<'_>) -> bool {
-    let name = body.0.get(4..).unwrap_or_default();
-    [&b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0"[..], b"urn:mpeg:hevc:2015:auxid:1\0"]
-        .iter()
-        .any(|urn| name.starts_with(urn))
-}
-
-fn read_colour<'a>(mut body: Reader<'a>, icc: &mut Option<&'a [u8]>, nclx: &mut Option<Nclx>) -> Parsed<()> {
-    match body.take(4)? {
-        b"prof" | b"rICC" if icc.is_none() => *icc = Some(body.0),
-        b"nclx" if nclx.is_none() => {
-            let [primaries, transfer, matrix] = [body.u16()?, body.u16()?, body.u16()?].map(|v| v.min(255) as u8);
-            *nclx = Some(Nclx { primaries, transfer, matrix, full: body.u8()? & 0x80 != 0 });
-        }
-        _ => {}
-    }
-    Ok(())
 }
 
 impl<'a> Meta<'a> {
