@@ -23,7 +23,8 @@ if [ "$what" = bench ]; then
   cargo build --release --locked --bin pixgate --example score --example line
   export SCORE_BIN="$target/release/examples/score" LINE_BIN="$target/release/examples/line" PIXGATE_BIN="${PIXGATE_BIN:-$target/release/pixgate}"
 else
-  [ -n "${PIXGATE_BIN:-}" ] || cargo build --locked --bin pixgate
+  # As the tests build it: `cargo build` alone would build most dependencies again, with other features.
+  [ -n "${PIXGATE_BIN:-}" ] || cargo test --locked --quiet --no-run --test architecture
   export PIXGATE_BIN="${PIXGATE_BIN:-$target/debug/pixgate}"
 fi
 
