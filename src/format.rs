@@ -207,13 +207,15 @@ fn starts_with_type(bytes: &[u8]) -> bool {
 fn is_svg(prefix: &[u8]) -> bool {
     let narrow: Vec<u8>;
     let mut text = match prefix {
-        // UTF-16 by its mark: what decides is ASCII.
+        // UTF-16 by its mark, which some writers repeat: what decides is ASCII.
         [0xFE, 0xFF, rest @ ..] => {
-            narrow = rest.as_chunks::<2>().0.iter().map(|unit| if unit[0] == 0 { unit[1] } else { b'?' }).collect();
+            let units = rest.as_chunks::<2>().0.iter().skip_while(|unit| **unit == [0xFE, 0xFF]);
+            narrow = units.map(|unit| if unit[0] == 0 { unit[1] } else { b'?' }).collect();
             &narrow
         }
         [0xFF, 0xFE, rest @ ..] => {
-            narrow = rest.as_chunks::<2>().0.iter().map(|unit| if unit[1] == 0 { unit[0] } else { b'?' }).collect();
+            let units = rest.as_chunks::<2>().0.iter().skip_while(|unit| **unit == [0xFF, 0xFE]);
+            narrow = units.map(|unit| if unit[1] == 0 { unit[0] } else { b'?' }).collect();
             &narrow
         }
         _ => prefix.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(prefix),
@@ -267,7 +269,7 @@ mod tests {
                 .flat_map(order)
                 .collect::<Vec<u8>>()
         };
-        let (big, little) = (wide("<svg/>", u16::to_be_bytes), wide("<?xml ?><svg >", u16::to_le_bytes));
+        let (big, little) = (wide("<svg/>", u16::to_be_bytes), wide("\u{feff}<?xml ?><svg >", u16::to_le_bytes));
         let cases: [(&[u8], Option<ImageFormat>); 39] = [
             (b"\xFF\xD8\xFF\xE0", Some(ImageFormat::Jpeg)),
             (b"\x89PNG\r\n\x1a\n", Some(ImageFormat::Png)),

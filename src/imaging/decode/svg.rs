@@ -85,7 +85,9 @@ fn on_a_deep_stack<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> R
 /// The text, from UTF-16 where its mark says so.
 fn text(bytes: &[u8]) -> Result<Cow<'_, str>, Error> {
     let wide = |rest: &[u8], order: fn([u8; 2]) -> u16| {
-        let units: Vec<u16> = rest.as_chunks::<2>().0.iter().map(|unit| order(*unit)).collect();
+        let units = rest.as_chunks::<2>().0.iter().map(|unit| order(*unit));
+        // Some writers repeat the mark.
+        let units: Vec<u16> = units.skip_while(|unit| *unit == 0xFEFF).collect();
         String::from_utf16(&units).map(Cow::Owned).map_err(|_| malformed("not UTF-16, as its mark says"))
     };
     match bytes {

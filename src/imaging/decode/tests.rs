@@ -296,3 +296,22 @@ fn stripping_keeps_the_picture_and_nothing_else() {
 fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
     bytes.windows(wanted.len()).any(|window| window == wanted)
 }
+
+#[test]
+fn drawings_are_recognised_and_drawn_whatever_stands_before_them() {
+    let plain = String::from_utf8(fixture("images/plain.svg")).expect("text");
+    let drawn = open(plain.as_bytes()).expect("drawn");
+    let comment = format!("<?xml version='1.0'?><!-- {} -->", "a licence ".repeat(500));
+    let wide: Vec<u8> = format!("\u{feff}\u{feff}{plain}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (name, bytes) in [("a comment", format!("{comment}{plain}").into_bytes()), ("UTF-16", wide)] {
+        assert_eq!(open(&bytes).unwrap_or_else(|error| panic!("{name}: {error}")), drawn, "{name}");
+    }
+    let prefixed = br#"<s:svg xmlns:s="http://www.w3.org/2000/svg" width="2" height="1"><s:rect width="2" height="1" fill="red"/></s:svg>"#;
+    assert_eq!(open(prefixed).expect("drawn").pixels, [255, 0, 0, 255, 0, 0]);
+    // Larger than any picture may be: a drawing has no pixels of its own.
+    let huge =
+        br#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100000 50000"><rect width="9" height="9"/></svg>"#;
+    let probe = probe(huge, &limits()).expect("probed");
+    assert!(u64::from(probe.width) * u64::from(probe.height) <= limits().max_pixels);
+    assert!(probe.width.abs_diff(2 * probe.height) <= 2, "{} x {}", probe.width, probe.height);
+}
