@@ -60,7 +60,7 @@ async fn the_manifest_is_waited_for_and_followed() {
     let origin = Origin::with("/a.png", png(100, 50), "image/png").await;
     let app = Setup::development().argument("--next-manifest").argument(".next/images-manifest.json").start().await;
     let (small, large) = (image(&origin.url("/a.png"), "w=48"), image(&origin.url("/a.png"), "w=64"));
-    assert!(app.log().contains(".next/images-manifest.json is not there yet"), "{}", app.log());
+    app.until("it says what it waits for", || app.log().contains(".next/images-manifest.json is not there yet")).await;
     app.get(&small).await.problem(403, "source_not_allowed");
     std::fs::create_dir(app.dir.path().join(".next")).expect("a folder");
     let reloads = || app.log().matches("reloaded").count() - app.log().matches("not reloaded").count();
