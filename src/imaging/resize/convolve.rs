@@ -26,9 +26,10 @@ const STRIPE: usize = 768;
 const LANES: usize = 64;
 
 /// How far below the darkest sample of its middle an output may fall, as a part of that sample's light. Lanczos in linear
-/// light would draw black outlines about what is bright on a dark ground, where the eye sees the ground best. After both
-/// passes four fifths of the light are left, about what the same kernel leaves there in code values (sharp).
-const FLOOR: f32 = 0.9;
+/// light would draw black outlines about what is bright on a dark ground, where the eye sees the ground best. At this part
+/// photographs in WebP score as they do without a bound (SSIMULACRA2, 256 and 640 px), in a hundredth fewer bytes; at 0.9
+/// they score 0.2 to 0.4 less.
+const FLOOR: f32 = 0.6;
 
 /// Output rows that are narrowed together, so that a weight is loaded once for all.
 const ROWS: usize = 2;
