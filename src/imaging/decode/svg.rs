@@ -97,13 +97,29 @@ fn text(bytes: &[u8]) -> Result<Cow<'_, str>, Error> {
     }
 }
 
+/// The text with the size that browsers give a drawing without any (CSS 2, section 10.3.2), where it has none.
+fn with_size(text: &str, root: Node<'_, '_>) -> Option<String> {
+    if ["width", "height", "viewBox"].iter().any(|name| root.has_attribute(*name)) {
+        return None;
+    }
+    let start = root.range().start;
+    let name = text.get(start..)?.find(|c: char| c.is_ascii_whitespace() || matches!(c, '>' | '/'))?;
+    let (before, after) = text.split_at(start + name);
+    Some(format!("{before} width=\"300\" height=\"150\"{after}"))
+}
+
 /// The drawing, and how many of its elements need a layer.
 fn parse(bytes: &[u8], limits: &Limits) -> Result<(Tree, u64), Error> {
     within("SVG bytes", bytes.len() as u64, MAX_BYTES)?;
     let text = text(bytes)?;
     // DTDs are common in exported drawings; roxmltree bounds entity expansion and resolves no external entity.
-    let options = ParsingOptions { allow_dtd: true, nodes_limit: MAX_NODES, ..ParsingOptions::default() };
-    let document = Document::parse_with_options(&text, options).map_err(malformed)?;
+    let options = || ParsingOptions { allow_dtd: true, nodes_limit: MAX_NODES, ..ParsingOptions::default() };
+    let mut document = Document::parse_with_options(&text, options()).map_err(malformed)?;
+    let sized;
+    if let Some(text) = with_size(&text, document.root_element()) {
+        sized = text;
+        document = Document::parse_with_options(&sized, options()).map_err(malformed)?;
+    }
     let weight = Scale::new(&document).weigh(document.root_element(), 0)?;
     within("SVG elements", weight.elements, MAX_WEIGHT)?;
     let budget = AtomicU64::new(limits.max_pixels / 4);

@@ -314,4 +314,9 @@ fn drawings_are_recognised_and_drawn_whatever_stands_before_them() {
     let probe = probe(huge, &limits()).expect("probed");
     assert!(u64::from(probe.width) * u64::from(probe.height) <= limits().max_pixels);
     assert!(probe.width.abs_diff(2 * probe.height) <= 2, "{} x {}", probe.width, probe.height);
+    // Without any size it has the one that browsers give it, and nothing is scaled.
+    let none = open(b"<svg xmlns='http://www.w3.org/2000/svg'><rect width='50' height='40' fill='red'/></svg>")
+        .expect("drawn");
+    assert_eq!((none.width, none.height, none.alpha), (300, 150, true));
+    assert_eq!(none.pixels.chunks_exact(4).filter(|pixel| pixel[3] == 255).count(), 50 * 40);
 }
