@@ -97,6 +97,16 @@ pub(crate) fn header(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Resu
 
 /// Decodes a still picture, or the first frame or primary picture of what has several.
 pub(crate) fn decode(bytes: &[u8], probe: &Probe, settings: &Settings, deadline: Instant) -> Result<Picture, Error> {
+    judged(bytes, probe, settings, deadline).map(|(picture, _)| picture)
+}
+
+/// The same, and whether its own bytes are another picture by what only its bitstream says ([`Probe::foreign`]).
+pub(crate) fn judged(
+    bytes: &[u8],
+    probe: &Probe,
+    settings: &Settings,
+    deadline: Instant,
+) -> Result<(Picture, bool), Error> {
     check(deadline)?;
     let limits = &settings.limits;
     let raw = match probe.format {
@@ -113,8 +123,10 @@ pub(crate) fn decode(bytes: &[u8], probe: &Probe, settings: &Settings, deadline:
         ImageFormat::Bmp => bmp::decode(bytes, limits)?,
         ImageFormat::Tiff => tiff::decode(bytes, limits)?,
         ImageFormat::Ico => ico::decode(bytes, limits)?,
-        ImageFormat::Gif => return first_frame(bytes, probe, deadline),
-        ImageFormat::Svg => return decode_svg(bytes, probe.width, probe.height, limits),
+        ImageFormat::Gif => return first_frame(bytes, probe, deadline).map(|picture| (picture, false)),
+        ImageFormat::Svg => {
+            return decode_svg(bytes, probe.width, probe.height, limits).map(|picture| (picture, false));
+        }
     };
     let stored = stored_size(probe);
     if (raw.width, raw.height) != stored {
@@ -125,9 +137,11 @@ pub(crate) fn decode(bytes: &[u8], probe: &Probe, settings: &Settings, deadline:
         within("metadata bytes", profile.len() as u64, limits.max_metadata_bytes as u64)?;
     }
     check(deadline)?;
+    // PQ and HLG.
+    let foreign = matches!(raw.space, Space::Cicp { transfer: 16 | 18, .. });
     let picture = raw.into_picture();
     check(deadline)?;
-    Ok(orient::upright(picture, probe.orientation))
+    Ok((orient::upright(picture, probe.orientation), foreign))
 }
 
 /// Draws an SVG at exactly this size.

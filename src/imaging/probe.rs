@@ -34,7 +34,11 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Probe, Error> {
         has_alpha: header.alpha,
         frames: header.frames,
         foreign: header.foreign,
-        decoded_bytes: if format.is_passed_on(limits.allow_heic) { 0 } else { decoded_bytes(&header) },
+        decoded_bytes: if format.is_passed_on(limits.allow_heic) {
+            0
+        } else {
+            decoded_bytes(&header) + copies(format, bytes.len())
+        },
     })
 }
 
@@ -51,6 +55,16 @@ fn judge(header: &Header, format: ImageFormat, limits: &Limits) -> Result<(), Er
         within("frames times pixels", u64::from(header.frames) * width * height, limits.max_frame_pixels)?;
     }
     Ok(())
+}
+
+/// Memory of copies of the whole file that decoders are given instead of it, or may be: mended, described anew, unwrapped.
+const fn copies(format: ImageFormat, bytes: usize) -> u64 {
+    let count = match format {
+        ImageFormat::Ico => 2,
+        ImageFormat::Bmp | ImageFormat::Tiff | ImageFormat::Png | ImageFormat::Webp | ImageFormat::Svg => 1,
+        _ => 0,
+    };
+    count * bytes as u64
 }
 
 /// Peak memory in bytes: the larger of what the decoder holds ([`Header::working`], its output included) and what colour,

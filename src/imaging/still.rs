@@ -16,6 +16,8 @@ use crate::variant::{Effort, Geometry, Output, Quality, Transform};
 #[derive(Debug)]
 pub struct Decoded {
     pub(super) picture: Picture,
+    /// Its own bytes are another picture, as its bitstream says.
+    foreign: bool,
     /// Computed from the picture.
     pub placeholder: Arc<PlaceholderSet>,
     /// How long decoding took, orientation, colour and placeholder included.
@@ -43,9 +45,9 @@ impl Decoded {
     /// Whatever decoding reports, and `Deadline`.
     pub fn of(bytes: &[u8], probe: &Probe, settings: &Settings, deadline: Instant) -> Result<Self, Error> {
         let began = Instant::now();
-        let picture = decode::decode(bytes, probe, settings, deadline)?;
+        let (picture, foreign) = decode::judged(bytes, probe, settings, deadline)?;
         let placeholder = Arc::new(PlaceholderSet::of(&picture)?);
-        Ok(Self { picture, placeholder, took: began.elapsed() })
+        Ok(Self { picture, foreign, placeholder, took: began.elapsed() })
     }
 
     /// Memory that it holds, in bytes.
@@ -86,7 +88,8 @@ impl Decoded {
         check(deadline)?;
         let encoded = codec::encode(&picture, format, transform.quality, settings.avif_engine, effort)?;
         let size = (picture.width, picture.height);
-        Ok(rendered(encoded, size, bytes, probe, transform, format, Arc::clone(&self.placeholder), clock))
+        let probe = Probe { foreign: probe.foreign || self.foreign, ..probe.clone() };
+        Ok(rendered(encoded, size, bytes, &probe, transform, format, Arc::clone(&self.placeholder), clock))
     }
 
     /// The same with more effort, in place of `first`, which is what it was answered with until now.

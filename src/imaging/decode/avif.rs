@@ -46,7 +46,8 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let working = u32::try_from((working * coded_width * coded_height).div_ceil(shown)).unwrap_or(u32::MAX);
     // Above ten bits, which is what is written; PQ and HLG.
     let wide_range = container.nclx.is_some_and(|nclx| [16, 18].contains(&nclx.transfer));
-    let foreign = container.twelve_bits || wide_range;
+    // Browsers show all of a picture with an aperture, and every other width of ours a part.
+    let foreign = container.twelve_bits || wide_range || container.aperture.is_some();
     Ok(Header { orientation, foreign, working, ..Header::still(width, height, alpha) })
 }
 

@@ -89,9 +89,10 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let (mut screen, mut frames, mut plays, mut alpha, mut metadata) = ((0, 0), 0, 1, false, 0);
     // What no frame has covered yet, or what was cleared away, is transparent.
     let (mut bare, mut control) = (true, Control::default());
+    let (mut largest, mut all, mut global) = (0, 0, 0);
     walk(bytes, |block| {
         match block {
-            Block::Head(head) => screen = (pair(head, 6), pair(head, 8)),
+            Block::Head(head) => (screen, global) = ((pair(head, 6), pair(head, 8)), palette_bytes(head[10])),
             Block::Extension(0xF9, extension) => control = Control::of(extension),
             Block::Extension(0xFF, extension) if is_loop(extension) => {
                 // Repetitions after the first showing; 0 is for ever.
@@ -103,12 +104,19 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
             Block::Extension(_, extension) => metadata += extension.len(),
             Block::Frame(frame) => {
                 let [left, top, width, height] = rectangle(frame, screen);
+                if width == 0 || height == 0 {
+                    return Err(malformed("neither a frame nor its screen has a size"));
+                }
                 if frames == 0 {
                     // Some writers leave the screen empty or too small: it grows to the first frame.
                     screen = (screen.0.max(left + width), screen.1.max(top + height));
                 }
                 let covers = (left, top) == (0, 0) && width >= screen.0 && height >= screen.1;
-                alpha |= control.transparent.is_some() || bare && !covers;
+                // Indices beyond the palette are transparent too.
+                let local = palette_bytes(frame[9]);
+                let colours = if local > 0 { local } else { global } / 3;
+                let indices = 1usize << frame[10 + local].min(11);
+                alpha |= control.transparent.is_some() || colours < indices || bare && !covers;
                 bare = match control.dispose {
                     Dispose::Keep => bare && !covers,
                     Dispose::Clear => true,
@@ -116,7 +124,12 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
                 };
                 (frames, control) = (frames + 1, Control::default());
                 // A frame may be larger than the screen, and is unpacked whole.
-                within("pixels", u64::from(width) * u64::from(height), limits.max_pixels)?;
+                let pixels = u64::from(width) * u64::from(height);
+                (largest, all) = (pixels.max(largest), all + pixels);
+                within("pixels", pixels, limits.max_pixels)?;
+                if frames > 1 {
+                    within("frames times pixels", all, limits.max_frame_pixels)?;
+                }
             }
         }
         within("metadata bytes", metadata as u64, limits.max_metadata_bytes as u64)
@@ -124,8 +137,10 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     if frames == 0 {
         return Err(malformed("no whole frame"));
     }
-    // Canvas, its saved copy, the frame as indices and as RGBA, and the picture handed on.
-    Ok(Header { frames, plays, working: 17, ..Header::still(screen.0, screen.1, alpha) })
+    // Canvas, its saved copy, and the picture handed on; and the largest frame as indices and as RGBA.
+    let canvas = (u64::from(screen.0) * u64::from(screen.1)).max(1);
+    let working = u32::try_from((12 * canvas + 5 * largest).div_ceil(canvas)).unwrap_or(u32::MAX);
+    Ok(Header { frames, plays, working, ..Header::still(screen.0, screen.1, alpha) })
 }
 
 /// A graphic control extension, which is about the frame after it.
@@ -174,6 +189,7 @@ pub(crate) fn frames(
             Block::Frame(frame) if left > 0 => {
                 check(deadline)?;
                 let [x, y, width, height] = rectangle(frame, screen);
+                screen = (header.width, header.height);
                 let rgba = rgba(frame, global, (width, height), control.transparent)?;
                 let patch = Patch { left: x, top: y, width, height, rgba: &rgba, over: true, dispose: control.dispose };
                 let pixels = canvas.draw(&patch).to_vec();

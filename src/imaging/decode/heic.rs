@@ -3,14 +3,17 @@
 //! The law: the container is read whole, and every byte of the picture must be there, before the file is decoded or
 //! passed on. The decoder crops, turns and mirrors itself: sizes here are those after it.
 
+use std::collections::BTreeSet;
+
 use heifer::heifer_hevc_dec::nal::NalUnit;
 use heifer::heifer_hevc_dec::params::ParameterSets;
 use heifer::heifer_isobmff::boxes::{ColorInfo, Property};
-use heifer::heifer_isobmff::{BoxIter, HeifFile, ItemId};
+use heifer::heifer_isobmff::{HeifFile, ItemId};
 use heifer::{Image, Options};
 
 use super::colour::{Channels, Raw, Samples, Space};
 use super::header::{Header, within};
+use super::isobmff::{self, Fault};
 use crate::format::ImageFormat;
 use crate::imaging::{Error, Limits};
 
@@ -20,37 +23,17 @@ const MAX_DEPTH: u32 = 4;
 const MAX_PARTS: usize = 4_096;
 /// Tiles are as large as this as a rule.
 const TILE_EDGE: u64 = 512;
-/// Bytes of one of the container's tables: items are looked up in them one after the other.
-const MAX_TABLE_BYTES: usize = 128 << 10;
 
 fn malformed(detail: impl ToString) -> Error {
     Error::Malformed { format: ImageFormat::Heic, detail: detail.to_string() }
 }
 
-/// Reads the container, after a look at how large its tables are.
+/// Reads the container, after a look at its tables by our own reader: theirs keeps what they claim, and looks items up one
+/// after the other.
 fn open(bytes: &[u8]) -> Result<HeifFile<'_>, Error> {
-    let small = |content: &[u8]| within("bytes of a table", content.len() as u64, MAX_TABLE_BYTES as u64);
-    for outer in BoxIter::new(bytes) {
-        let outer = outer.map_err(malformed)?;
-        if outer.header.box_type.0 != *b"meta" {
-            continue;
-        }
-        for table in BoxIter::new(outer.content.get(4..).unwrap_or_default()) {
-            let table = table.map_err(malformed)?;
-            match &table.header.box_type.0 {
-                b"iinf" | b"iloc" | b"iref" => small(table.content)?,
-                b"iprp" => {
-                    for inner in BoxIter::new(table.content) {
-                        let inner = inner.map_err(malformed)?;
-                        if inner.header.box_type.0 == *b"ipma" {
-                            small(inner.content)?;
-                        }
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
+    isobmff::judge(bytes).map_err(|fault| match fault {
+        Fault::Malformed(detail) | Fault::Unsupported(detail) => malformed(detail),
+    })?;
     HeifFile::parse(bytes).map_err(malformed)
 }
 
@@ -58,8 +41,7 @@ fn open(bytes: &[u8]) -> Result<HeifFile<'_>, Error> {
 pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let file = open(bytes)?;
     let id = file.primary_id;
-    let mut parts = 0;
-    whole(&file, id, 0, &mut parts)?;
+    whole(&file, id, 0, &mut Parts { count: 0, seen: BTreeSet::new(), bytes_left: bytes.len().saturating_mul(2) })?;
     if let Space::Icc(profile) = described(&file, id)?.unwrap_or(Space::Srgb) {
         within("metadata bytes", profile.len() as u64, limits.max_metadata_bytes as u64)?;
     }
@@ -111,19 +93,30 @@ fn is_deep(file: &HeifFile<'_>, id: ItemId) -> Result<bool, Error> {
     Ok(true)
 }
 
+/// What was asked for so far.
+struct Parts {
+    count: usize,
+    seen: BTreeSet<ItemId>,
+    /// Items may be pieced together from the same bytes again and again.
+    bytes_left: usize,
+}
+
 /// Asks for the bytes of the picture and of all its parts; nothing is decoded.
-fn whole(file: &HeifFile<'_>, id: ItemId, depth: u32, parts: &mut usize) -> Result<(), Error> {
-    *parts += 1;
-    if depth > MAX_DEPTH || *parts > MAX_PARTS {
+fn whole(file: &HeifFile<'_>, id: ItemId, depth: u32, parts: &mut Parts) -> Result<(), Error> {
+    parts.count += 1;
+    if depth > MAX_DEPTH || parts.count > MAX_PARTS {
         return Err(malformed("too many parts"));
     }
     let kind = file.item(id).map_err(malformed)?.item_type.0;
     match &kind {
+        b"hvc1" | b"hev1" if !parts.seen.insert(id) => Ok(()),
         b"hvc1" | b"hev1" => {
             let data = file.item_data(id).map_err(malformed)?;
             if data.is_empty() || file.hevc_config(id).map_err(malformed)?.is_none() {
                 return Err(malformed("an item without picture"));
             }
+            let left = parts.bytes_left.checked_sub(data.len());
+            parts.bytes_left = left.ok_or_else(|| malformed("parts that lie on each other"))?;
             Ok(())
         }
         b"grid" | b"iovl" | b"iden" => {
@@ -260,4 +253,34 @@ fn channels<S: Copy + Into<u32> + TryFrom<u32>>(image: Image<S>, divide: bool, m
         }
     }
     (data, Channels::Rgba)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+        [&(body.len() as u32 + 8).to_be_bytes()[..], kind, body].concat()
+    }
+
+    /// A file of these tables and nothing else.
+    fn file(tables: &[Vec<u8>]) -> Vec<u8> {
+        let meta = [vec![0; 4], tables.concat()].concat();
+        [part(b"ftyp", b"heic\0\0\0\0mif1heic"), part(b"meta", &meta)].concat()
+    }
+
+    /// Tables that name items and extents by the hundred million are refused before anything is kept of them.
+    #[test]
+    fn tables_that_claim_more_than_they_hold_are_refused() {
+        let limits = Limits::default();
+        // Extents of no bytes: offsets and lengths of size 0, 65,535 of them for each of 20,000 items.
+        let record = [0, 1, 0, 0, 0xFF, 0xFF];
+        let locations = [vec![0, 0, 0, 0, 0, 0, 0x4E, 0x20], record.repeat(20_000)].concat();
+        assert!(header(&file(&[part(b"iloc", &locations)]), &limits).is_err());
+        // The same item, again and again.
+        let entry = part(b"infe", b"\x02\0\0\0\0\x01\0\0hvc1\0");
+        let entries = [vec![0, 0, 0, 0, 0x10, 0], entry.repeat(2)].concat();
+        let refused = header(&file(&[part(b"iinf", &entries)]), &limits);
+        assert!(matches!(&refused, Err(Error::Malformed { detail, .. }) if detail.contains("twice")), "{refused:?}");
+    }
 }

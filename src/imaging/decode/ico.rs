@@ -52,7 +52,8 @@ impl Bitmap<'_> {
         file.extend((FILE_HEADER as u32 + self.bytes.len() as u32).to_le_bytes());
         file.extend([0; 4]);
         file.extend(offset.to_le_bytes());
-        file.extend(self.bytes);
+        let end = self.colours + self.row(usize::from(self.depth)) * self.height;
+        file.extend(&self.bytes[..end.min(self.bytes.len())]);
         file[FILE_HEADER + 8..FILE_HEADER + 12].copy_from_slice(&(self.height as u32).to_le_bytes());
         file
     }

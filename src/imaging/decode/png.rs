@@ -50,7 +50,7 @@ pub(crate) const END: [u8; 12] = [0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xAE, 0x42
 
 /// The file as the decoder reads it: with an end, what there is of a last chunk of pixels, and no more alpha than its
 /// palette has colours.
-fn mended(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
+pub(crate) fn mended(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
     let (mut colours, mut too_long) = (None, false);
     let left = walk(bytes, |kind, data, _| {
         match &kind {
@@ -167,7 +167,7 @@ impl Chunks {
         // What is claimed and what is there: the smaller is what can be shown.
         let frames = claimed.min(whole);
         header.frames = frames.max(1);
-        if header.frames > 1 {
+        if header.frames > 1 || hidden && frames > 0 {
             header.working += 12;
         }
         header.alpha |= frames > 0 && partial;
@@ -296,7 +296,7 @@ pub(crate) fn frames(
         deadline.map_or(Ok(()), check)?;
         let frame = match read(&mut reader, limits) {
             // A file that is cut short ends with its last whole frame.
-            Err(_) if cut && shown > 0 => break,
+            Err(_) if cut && shown > 0 && shown + 1 == header.frames => break,
             frame => frame?,
         };
         let Some(control) = reader.info().frame_control else {

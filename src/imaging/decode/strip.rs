@@ -50,19 +50,15 @@ fn strip_png(bytes: &[u8]) -> Result<Vec<u8>, Error> {
         b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"sBIT", b"bKGD",
         b"pHYs", b"mDCV", b"acTL", b"fcTL", b"fdAT",
     ];
-    let mut out = bytes[..png::SIGNATURE.min(bytes.len())].to_vec();
-    let cut = png::walk(bytes, |kind, _, whole| {
+    // With an end, where it has none: what lies after its last whole chunk is nobody's picture.
+    let file = png::mended(bytes)?;
+    let mut out = file[..png::SIGNATURE.min(file.len())].to_vec();
+    png::walk(&file, |kind, _, whole| {
         if KEPT.contains(&&kind) {
             out.extend_from_slice(whole);
         }
         Ok(())
     })?;
-    // Of a file without its end the last chunk may be one of pixels.
-    match cut {
-        Some(left) if !left.is_empty() => return Err(Error::Unrecognised),
-        Some(_) => out.extend(png::END),
-        None => {}
-    }
     Ok(out)
 }
 
@@ -70,8 +66,8 @@ fn strip_webp(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     const KEPT: [&[u8; 4]; 7] = [b"VP8X", b"ICCP", b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L"];
     const EXIF_AND_XMP: u8 = 0x0C;
     let mut out = b"RIFF\0\0\0\0WEBP".to_vec();
-    webp::walk(bytes, |kind, _, whole| {
-        if KEPT.contains(&&kind) {
+    webp::walk(bytes, |kind, data, whole| {
+        if KEPT.contains(&&kind) && (&kind != b"ANMF" || webp::is_frame(data)) {
             let start = out.len();
             out.extend_from_slice(whole);
             if &kind == b"VP8X"

@@ -4,6 +4,7 @@
 //! byte) is judged here. Invariant: what a page is, is decided from its tags alone, once, in [`Page::read`], so that
 //! [`header`] and [`decode`] agree.
 
+mod chunks;
 mod colours;
 mod fax;
 mod patch;
@@ -84,6 +85,8 @@ struct Page {
     float: bool,
     /// Bits of each byte are stored from the lowest on.
     mirrored: bool,
+    /// Each sample has planes of its own.
+    planar: bool,
     /// Its extra sample is called unspecified, and is alpha all the same.
     unspecified: bool,
     /// Pixels across and down that share one chroma sample, where they are stored so.
@@ -142,6 +145,7 @@ impl Page {
             orientation,
             compression,
             float,
+            planar,
             mirrored,
             unspecified: alpha == Alpha::Straight && extra.first() == Some(&0),
             shared,
@@ -150,12 +154,11 @@ impl Page {
         if samples < meaning.samples() {
             return Err(malformed("fewer samples than its colours need"));
         }
+        let bilevel = bits == 1 && samples == 1 && matches!(meaning, Meaning::Grey { .. } | Meaning::Palette);
+        if compression == GROUP_3 && !bilevel {
+            return Err(unsupported("a facsimile of more than black and white"));
+        }
         Ok(page)
-    }
-
-    /// Bytes of all samples.
-    fn bytes(&self) -> u64 {
-        u64::from(self.width) * u64::from(self.height) * u64::from(self.bits) * u64::from(self.samples) / 8
     }
 
     /// Whether what is read has transparency: ink is shown without it.
@@ -211,7 +214,9 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let page = Page::read(bytes, limits)?;
     // The crate's samples, the same unpacked, and both as colours.
     let stored = (u32::from(page.bits) * u32::from(page.samples)).div_ceil(8).max(1);
-    let working = stored.saturating_mul(3).saturating_add(8);
+    // JPEG has a frame of its own beside that, and its coefficients where it is progressive.
+    let frame = if page.compression == JPEG { 3 * stored } else { 0 };
+    let working = stored.saturating_mul(3).saturating_add(8 + frame);
     let still = Header::still(page.width, page.height, page.has_alpha());
     Ok(Header { orientation: page.orientation, working, ..still })
 }
@@ -240,14 +245,7 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raw, Error> {
 /// All samples of all pixels, pixel by pixel, at 8 or 16 bits; fewer bits are one a byte, as they are.
 fn stored(file: &[u8], page: &Page, limits: &Limits) -> Result<Samples, Error> {
     let mut reader = open(file, limits)?;
-    if page.compression == UNCOMPRESSED {
-        // The crate reads on beyond a strip that is too short, into whatever follows it.
-        let there: u64 = patch::chunks(&mut reader)?.iter().map(|(_, length)| *length as u64).sum();
-        let shared = page.shared.map_or(1, |(across, down)| u64::from(across * down));
-        if there < page.bytes() / shared {
-            return Err(malformed("rows are missing"));
-        }
-    }
+    chunks::judge(file, page, &mut reader)?;
     let mut result = DecodingResult::U8(Vec::new());
     let layout = reader.read_image_to_buffer(&mut result).map_err(refused)?;
     if result.as_buffer(0).as_bytes().len() < layout.complete_len {

@@ -219,6 +219,11 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     Ok(Header { orientation: file.orientation, frames, plays: file.plays, working: 18, ..still })
 }
 
+/// Whether the data of a frame's chunk holds a picture.
+pub(crate) fn is_frame(data: &[u8]) -> bool {
+    Frame::read(data).is_ok_and(|frame| frame.coded.pixels.is_some())
+}
+
 /// Decodes the picture, or the first frame of an animation.
 pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raw, Error> {
     let file = File::read(bytes, limits)?;

@@ -103,6 +103,17 @@ fn a_frame_of_no_size_is_one_of_the_screens() {
 }
 
 #[test]
+fn a_frame_of_no_size_on_a_screen_of_none_is_refused() {
+    for (left, width, height) in [(0, 0, 0), (5, 0, 0), (5, 0, 1), (0, 1, 0)] {
+        let bytes = [head(0, 0), frame(left, left, width, height, &[RED])].concat();
+        assert!(header(&bytes, &Limits::default()).is_err(), "{left} {width} {height}");
+    }
+    // After the first frame, the screen is what it has grown to.
+    let bytes = [head(1, 1), frame(0, 0, 3, 1, &[RED, RED, RED]), frame(0, 0, 0, 0, &[BLUE, BLUE, BLUE])].concat();
+    assert_eq!(shown(&bytes).unwrap().3, [vec![R; 3], vec![B; 3]]);
+}
+
+#[test]
 fn without_a_palette_nothing_is_seen() {
     let mut bytes = b"GIF89a\x02\0\x01\0\0\0\0".to_vec();
     bytes.extend(control(0));
@@ -142,4 +153,15 @@ fn interlaced_rows_are_put_in_order() {
     bytes[9] = 0x40;
     // Stored: rows 0, 4, 2, 1, 3.
     assert_eq!(shown(&[head(1, 5), bytes].concat()).unwrap().3, [vec![R, B, R, B, B]]);
+}
+
+#[test]
+fn frames_beyond_the_screen_are_priced_by_their_own_size() {
+    let small = [head(1, 1), frame(0, 0, 1, 1, &[RED])].concat();
+    let more = [small.clone(), frame(0, 0, 200, 100, &[RED; 20_000])].concat();
+    let of = |bytes: &[u8], limits: &Limits| header(bytes, limits).map(|header| header.working);
+    assert_eq!(of(&small, &Limits::default()), Ok(17));
+    assert_eq!(of(&more, &Limits::default()), Ok(12 + 5 * 20_000));
+    let few = Limits { max_frame_pixels: 20_000, ..Limits::default() };
+    assert!(matches!(of(&more, &few), Err(Error::LimitExceeded { what: "frames times pixels", value: 20_001, .. })));
 }

@@ -100,3 +100,19 @@ fn an_animation_that_is_cut_shows_the_frames_that_are_whole() {
     }
     assert_eq!(greys(&whole[..whole.len() - 24]), [10, 20]);
 }
+
+#[test]
+fn what_lies_after_a_cut_is_not_passed_on() {
+    let whole = animation(&[10, 20], false);
+    let cut = [&whole[..whole.len() - END.len()], b"\0\0\0\x20teXt<script>".as_slice()].concat();
+    let own = crate::imaging::decode::strip::picture_only(&cut, ImageFormat::Png).unwrap();
+    assert!(own.ends_with(&END) && !own.windows(8).any(|window| window == b"<script>"), "{own:?}");
+    assert_eq!(greys(&own), [10, 20]);
+    // Damage within is damage, whether the end is there or not.
+    let mut damaged = animation(&[10, 20, 30], false);
+    let at = damaged.windows(4).position(|kind| kind == b"fdAT").unwrap() + 10;
+    damaged[at] ^= 0xFF;
+    damaged.truncate(damaged.len() - END.len());
+    let limits = Limits::default();
+    assert!(frames(&damaged, &header(&damaged, &limits).unwrap(), &limits, None, &mut |_, _| Ok(())).is_err());
+}

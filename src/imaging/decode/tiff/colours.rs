@@ -92,6 +92,10 @@ pub(super) fn of(samples: Samples, page: &Page, bytes: &[u8], limits: &Limits) -
         count => Ok(count),
     };
     if let (Some(shared), Samples::Eight(units)) = (page.shared, &samples) {
+        let needed = page.width.div_ceil(shared.0) * page.height.div_ceil(shared.1) * (shared.0 * shared.1 + 2);
+        if units.len() < needed as usize {
+            return Err(malformed("rows are missing"));
+        }
         let spread = spread(units, page, shared);
         return Ok((Channels::Rgb, Samples::Eight(rgb_of(&spread, 3, page.meaning))));
     }

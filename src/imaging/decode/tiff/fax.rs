@@ -2,6 +2,8 @@
 //!
 //! Invariant: every row of the page was decoded, or the file is refused.
 
+use std::cell::Cell;
+
 use fax::Color;
 use fax::decoder::{decode_g3, pels};
 use tiff::tags::Tag;
@@ -25,17 +27,21 @@ pub(super) fn read(file: &[u8], page: &Page, limits: &Limits) -> Result<Vec<u8>,
     let mut left = page.height;
     let mut pixels = Vec::with_capacity(page.width as usize * page.height as usize);
     for (start, length) in patch::chunks(&mut reader)? {
+        if left == 0 {
+            break;
+        }
         let strip =
             file.get(start..start.saturating_add(length)).ok_or_else(|| malformed("a strip outside the file"))?;
         let wanted = rows.min(left);
-        let mut found = 0;
+        let (mut found, enough) = (0, Cell::new(false));
         // The decoder delivers a row once it has seen the mark that begins the next one, which the last row lacks in TIFF.
-        let marked = strip.iter().copied().chain(MARK);
-        // What follows the last row does not matter.
+        let marked = strip.iter().copied().chain(MARK).take_while(|_| !enough.get());
+        // What follows the last row is not looked at.
         let _ended = decode_g3(marked, |transitions| {
             if found < wanted && transitions.last() == Some(&width) {
                 pixels.extend(pels(transitions, width).map(|colour| u8::from(colour == Color::Black)));
                 found += 1;
+                enough.set(found == wanted);
             }
         });
         if found < wanted {

@@ -44,7 +44,8 @@ impl Order {
     }
 }
 
-/// Gives the first directory's entry `tag` one 32-bit number; `None` when there is no such entry.
+/// Gives the first directory's entry `tag` one 32-bit number; `None` when there is no such entry. Of several entries of
+/// one tag readers take one or another: all of them are written.
 pub(super) fn set(file: &mut [u8], tag: u16, value: u32) -> Option<()> {
     write(file, tag, value, LONG)
 }
@@ -59,16 +60,18 @@ fn write(file: &mut [u8], tag: u16, value: u32, (kind, bytes): (u32, usize)) -> 
     let (directory, count_bytes, entry_bytes) =
         if order.big { (order.read(file, 8, 8)?, 8, 20) } else { (order.read(file, 4, 4)?, 2, 12) };
     let count = order.read(file, directory, count_bytes)?.min(65_535);
+    let mut written = None;
     for entry in 0..count {
         let at = directory.checked_add(count_bytes)?.checked_add(entry * entry_bytes)?;
         if order.read(file, at, 2)? == usize::from(tag) {
             let number = if order.big { 8 } else { 4 };
             order.write(file, at + 2, 2, kind)?;
             order.write(file, at + 4, number, 1)?;
-            return order.write(file, at + 4 + number, bytes, value);
+            order.write(file, at + 4 + number, bytes, value)?;
+            written = Some(());
         }
     }
-    None
+    written
 }
 
 /// Offset and length of every strip or tile.

@@ -177,3 +177,63 @@ fn fewer_samples_than_colours_are_refused_from_the_header() {
     let tags: [(u16, &[u16]); 3] = [(258, &[8, 8]), (262, &[2]), (277, &[2])];
     assert!(matches!(header(&file(1, 1, &tags, &[0; 2]), &Limits::default()), Err(Error::Malformed { .. })));
 }
+
+#[test]
+fn shared_chroma_needs_all_of_its_units() {
+    let tags: [(u16, &[u16]); 4] = [(258, &[8, 8, 8]), (262, &[6]), (277, &[3]), (530, &[2, 2])];
+    let units = [9; 24];
+    assert!(shown(&file(4, 4, &tags, &units)).is_ok());
+    assert!(shown(&file(4, 4, &tags, &units[..23])).is_err());
+    // A width that is there twice is the same for all who look.
+    let mut twice = file(4, 4, &tags, &units);
+    let at = twice.windows(4).rposition(|entry| entry == [0x01, 0x01, SHORT as u8, 0]).expect("the height's entry");
+    twice[at] = 0x00;
+    assert!(shown(&twice).is_err(), "no height");
+    // A facsimile has no chroma.
+    let facsimile: [(u16, &[u16]); 4] = [(258, &[8, 8, 8]), (259, &[3]), (262, &[6]), (277, &[3])];
+    assert!(matches!(header(&file(2, 2, &facsimile, &units), &Limits::default()), Err(Error::Unsupported { .. })));
+}
+
+/// A baseline JPEG of one colour, and what its header says of its size.
+fn jpeg(said: Option<(u16, u16)>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 90);
+    image::ImageEncoder::write_image(encoder, &[100; 64], 8, 8, image::ExtendedColorType::L8).unwrap();
+    if let Some((width, height)) = said {
+        let frame = bytes.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
+        bytes[frame + 5..frame + 7].copy_from_slice(&height.to_be_bytes());
+        bytes[frame + 7..frame + 9].copy_from_slice(&width.to_be_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn a_jpeg_larger_than_its_place_is_refused_before_it_is_unpacked() {
+    let tags: [(u16, &[u16]); 3] = [(258, &[8]), (259, &[7]), (262, &[1])];
+    assert_eq!(grey(&shown(&file(8, 8, &tags, &jpeg(None))).unwrap()), [100; 64]);
+    let refused = shown(&file(8, 8, &tags, &jpeg(Some((16_000, 16_000)))));
+    assert!(matches!(&refused, Err(Error::Malformed { detail, .. }) if detail.contains("larger")), "{refused:?}");
+}
+
+#[test]
+fn strips_that_lie_on_each_other_are_bounded_work() {
+    // So many strips of a row each, all of the same 40 kB.
+    let (rows, strip) = (20_000, vec![0; 40_000]);
+    let tags: [(u16, &[u16]); 4] = [(258, &[8]), (259, &[5]), (262, &[1]), (278, &[1])];
+    let mut bytes = file(1, rows, &tags, &strip);
+    let tail = bytes.len() as u32;
+    bytes.extend((0..rows).flat_map(|_| 8u32.to_le_bytes()));
+    let lengths = bytes.len() as u32;
+    bytes.extend((0..rows).flat_map(|_| (strip.len() as u32).to_le_bytes()));
+    for (tag, values) in [(273u16, tail), (279, lengths)] {
+        let start = [tag.to_le_bytes(), LONG.to_le_bytes()].concat();
+        let at = bytes.windows(4).position(|entry| entry == start).expect("the entry");
+        bytes[at + 4..at + 8].copy_from_slice(&u32::from(rows).to_le_bytes());
+        bytes[at + 8..at + 12].copy_from_slice(&values.to_le_bytes());
+    }
+    let refused = shown(&bytes);
+    assert!(
+        matches!(&refused, Err(Error::Malformed { detail, .. }) if detail.contains("on each other")),
+        "{refused:?}"
+    );
+}
