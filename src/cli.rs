@@ -148,7 +148,8 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>, environment: &Environ
 fn tell(reason: &str, format: Option<LogFormat>) {
     if format == Some(LogFormat::Json) {
         let settings = telemetry::Settings { format: LogFormat::Json, ..telemetry::Settings::default() };
-        if telemetry::init(&settings).is_ok() {
+        // It may be set up already, and to leave such lines out.
+        if telemetry::init(&settings).is_ok() && telemetry::set_level("error").is_ok() {
             return tracing::error!(reason, "pixgate ends");
         }
     }
@@ -188,7 +189,7 @@ fn dispatch(command: Command, flags: &Flags, environment: &Environment) -> anyho
             imaging::serve_decoder(&format, time, memory_bytes, input, output).context("decoding apart")
         }
         Command::Health { url: Some(url) } => health::check(&url),
-        Command::Health { url: None } => health::check(&client::url_of(load()?.config.http.listen, "/healthz")),
+        Command::Health { url: None } => health::check(&client::url_of(config::listen(flags, environment), "/healthz")),
     }
 }
 

@@ -11,7 +11,8 @@ use anyhow::Context as _;
 
 use super::Load;
 use crate::config::Loaded;
-use crate::http::State;
+use crate::http::{self, State};
+use crate::imaging;
 use crate::optimizer::Tuning;
 use crate::source::{Fetcher, SourcePolicy};
 use crate::telemetry;
@@ -30,9 +31,8 @@ pub(super) struct Reload {
 
 impl Reload {
     pub(super) fn new(started: Loaded, load: Load) -> Self {
-        let mut reload = Self { load, watched: Vec::new(), started };
-        reload.watched = stamped(&reload.started.watched);
-        reload
+        let watched = stamped(started.watched.iter());
+        Self { load, watched, started }
     }
 
     pub(super) const fn watches(&self) -> bool {
@@ -50,7 +50,13 @@ impl Reload {
     /// Reads the configuration again and takes it over. A few small files are read here, on the thread that waits for signals.
     pub(super) fn run(&mut self, state: &State) {
         // Before they are read: what is written meanwhile is read once more.
-        self.watched = stamped(&self.started.watched);
+        let files = stamped(self.watched.iter().map(|(file, _)| file));
+        if are_gone(&self.watched, &files) {
+            return tracing::error!(
+                "not reloaded, the configuration in force stays: the manifest is not there just now"
+            );
+        }
+        self.watched = files;
         let loaded = match (self.load)() {
             Ok(loaded) => loaded,
             Err(problems) => return tracing::error!("not reloaded, the configuration in force stays: {problems}"),
@@ -61,26 +67,47 @@ impl Reload {
         for key in loaded.needs_restart(&self.started) {
             tracing::warn!(key, "changed, which takes a restart: the value of the start stays in force");
         }
-        match apply(&loaded, state) {
-            Ok(()) => tracing::info!("reloaded"),
+        match apply(&loaded, &self.started, state) {
+            Ok(()) => {
+                // Files that it names for the first time are new if they are there.
+                let known = |file: &PathBuf| self.watched.iter().any(|(watched, _)| watched == file);
+                let more: Vec<_> = loaded.watched.iter().filter(|file| !known(file)).collect();
+                let more = stamped(more.into_iter());
+                self.watched.extend(more);
+                tracing::info!("reloaded");
+            }
             Err(error) => tracing::error!("not reloaded, the configuration in force stays: {error:#}"),
         }
     }
 }
 
-fn apply(loaded: &Loaded, state: &State) -> anyhow::Result<()> {
-    let config = &loaded.config;
+fn apply(loaded: &Loaded, started: &Loaded, state: &State) -> anyhow::Result<()> {
+    let (config, first) = (&loaded.config, &started.config);
+    // The listener stays where it is, whatever the new one would be.
+    if !first.http.admin_listen.ip().is_loopback() && config.http.admin_token.is_none() {
+        anyhow::bail!("server.admin_token must be set while the admin listener is at {}", first.http.admin_listen);
+    }
     let policy = Arc::new(SourcePolicy::new(&config.sources));
     let fetcher = Fetcher::new(Arc::clone(&policy), &config.sources, Arc::clone(&state.metrics))?;
     telemetry::set_level(&config.log.level).map_err(anyhow::Error::msg).context("log.level")?;
-    let (settings, imaging) = (config.cache.clone(), Arc::new(config.imaging.clone()));
-    state.optimizer.retune(Tuning { fetcher, settings, imaging });
-    state.renew(policy, config.http.clone());
+    // What takes a restart stays as it was.
+    let imaging = imaging::Settings { avif_engine: first.imaging.avif_engine, ..config.imaging.clone() };
+    let http = http::Settings { shutdown_grace: first.http.shutdown_grace, ..config.http.clone() };
+    state.optimizer.retune(Tuning { fetcher, settings: config.cache.clone(), imaging: Arc::new(imaging) });
+    state.renew(policy, http);
     Ok(())
 }
 
-fn stamped(files: &[PathBuf]) -> Vec<(PathBuf, Stamp)> {
-    files.iter().map(|file| (file.clone(), stamp(file))).collect()
+fn stamped<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Vec<(PathBuf, Stamp)> {
+    files.map(|file| (file.clone(), stamp(file))).collect()
+}
+
+/// Whether a manifest was there and none is now: a build begins by removing it, and takes nothing away by that.
+fn are_gone(before: &[(PathBuf, Stamp)], now: &[(PathBuf, Stamp)]) -> bool {
+    let there = |files: &[(PathBuf, Stamp)]| {
+        files.iter().any(|(file, stamp)| file.extension().is_some_and(|ending| ending == "json") && stamp.is_some())
+    };
+    there(before) && !there(now)
 }
 
 fn stamp(file: &PathBuf) -> Stamp {

@@ -11,7 +11,7 @@ use actix_web::dev;
 use anyhow::Context as _;
 use futures_util::future;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 use super::App;
 use crate::config::Mode;
@@ -132,12 +132,13 @@ impl App {
             tracing::warn!("told again: ending at once");
         }
         let writes = if hurried { HURRIED_WRITES } else { LAST_WRITES };
+        let until = Instant::now() + writes;
         if let Some(recorder) = &state.recorder {
-            recorder.shutdown(Instant::now() + writes).await;
+            recorder.shutdown(until).await;
         }
         if let Some(store) = &state.store {
             // A server that hangs closes nothing; the process ends all the same.
-            let _closed = timeout(writes, store.close()).await;
+            let _closed = timeout_at(until, store.close()).await;
         }
         tracing::info!("stopped");
         Ok(())

@@ -92,7 +92,7 @@ impl Render {
         let transform = wish.resolve(&probe.shape());
         let deadline = start + config.schedule.render_timeout;
         let rendered = imaging::render(&bytes, &probe, &transform, &config.imaging, deadline)
-            .with_context(|| format!("cannot render {}", self.source))?;
+            .with_context(|| format!("cannot render {}", Loggable::text(&self.source)))?;
         write_result(Some(&self.output), &rendered.bytes)?;
         let (before, after) = (bytes.len(), rendered.bytes.len());
         let kept = if rendered.original { ", the source's own bytes" } else { "" };
@@ -147,7 +147,7 @@ impl Placeholder {
         let (bytes, probe) = open(&self.source, &config)?;
         let deadline = Instant::now() + config.schedule.render_timeout;
         let set = imaging::placeholder(&bytes, &probe, &config.imaging, deadline)
-            .with_context(|| format!("cannot make a placeholder of {}", self.source))?;
+            .with_context(|| format!("cannot make a placeholder of {}", Loggable::text(&self.source)))?;
         let mut text = match self.format {
             Shape::Png => return write_result(self.output.as_deref(), &set.png),
             Shape::Json => {

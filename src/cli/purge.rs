@@ -10,6 +10,7 @@ use clap::Args;
 use super::client::{self, Request, send};
 use super::write_result;
 use crate::config::Config;
+use crate::telemetry::Loggable;
 
 /// A purge waits two seconds for replicas that do not answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,8 +59,9 @@ impl Purge {
         let listener = listener.unwrap_or_else(|| client::url_of(config.http.admin_listen, "/purge"));
         let token = config.http.admin_token.as_ref().map(|token| token.expose());
         let answer = send(&listener, &Request { json: Some(&document), token }, TIMEOUT)
-            .with_context(|| format!("cannot ask {listener}"))?;
+            .with_context(|| format!("cannot ask {}", Loggable::text(&listener)))?;
         if answer.status != 200 {
+            let listener = Loggable::text(&listener);
             bail!("{listener} answers with status {}: {}", answer.status, answer.body.trim());
         }
         write_result(None, format!("{}\n", answer.body.trim()).as_bytes())

@@ -20,7 +20,7 @@ fn is_service_link(name: &str, text: &str) -> bool {
         || name.ends_with("_SERVICE_PORT")
         || named_port("_SERVICE_PORT_")
         // `tcp://10.0.0.1:80`. A bare number is what somebody means who looks for server.listen.
-        || (name.ends_with("_PORT") && text.parse::<u16>().is_err())
+        || (name.ends_with("_PORT") && ["tcp://", "udp://", "sctp://"].iter().any(|scheme| text.starts_with(scheme)))
         || name.match_indices("_PORT_").any(|(at, word)| is_address(&name[at + word.len()..]))
 }
 

@@ -17,6 +17,7 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
 
 use crate::telemetry::{Secret, masked};
@@ -144,8 +145,9 @@ struct Effective {
     key: &'static str,
     value: Option<Value>,
     origin: Origin,
-    /// As typed, for whether it has changed; what is shown of it may be a mask.
-    typed: Option<Value>,
+    /// A digest of what was typed, for whether it has changed: what is shown of it may be a mask, and the rest is nobody's
+    /// business.
+    typed: Option<u64>,
 }
 
 /// A configuration that is good to use.
@@ -160,15 +162,31 @@ pub struct Loaded {
     effective: Vec<Effective>,
 }
 
+fn digest(value: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.to_string().hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Where the public listener is meant to be, as far as that can be read at all: whoever asks whether a service is well
+/// must not be stopped by what is wrong with a file that it has not taken over.
+pub fn listen(flags: &Flags, environment: &Environment) -> std::net::SocketAddr {
+    lenient(flags, environment, "server.listen").config.http.listen
+}
+
 /// How a start that fails is to be told of: as far as `log.format` can be read at all.
 pub fn log_format(flags: &Flags, environment: &Environment) -> telemetry::LogFormat {
+    lenient(flags, environment, "log.format").config.log.format
+}
+
+/// One key read, and defaults; what is wrong with it is told where all are read.
+fn lenient(flags: &Flags, environment: &Environment, name: &str) -> Draft {
     let mut draft = Draft::default();
     let raw = Raw::gather(flags, environment);
-    if let (Some(key), Some(setting)) = (keys::Key::find("log.format"), raw.get("log.format")) {
-        // What is wrong with it is told like the rest.
+    if let (Some(key), Some(setting)) = (keys::Key::find(name), raw.get(name)) {
         let _told_elsewhere = (key.put)(&mut draft, &setting.value);
     }
-    draft.config.log.format
+    draft
 }
 
 /// Gathers, reads and checks.
@@ -195,7 +213,7 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<Loaded, Problems
         key: key.name,
         value: (key.show)(&draft),
         origin: raw.origin(key.name),
-        typed: raw.get(key.name).map(|setting| setting.value.clone()),
+        typed: raw.get(key.name).map(|setting| digest(&setting.value)),
     });
     let effective = effective.collect();
     Ok(Loaded { effective, warnings: raw.warnings, watched: raw.watched, config: draft.config })

@@ -127,8 +127,10 @@ impl Raw {
             let origin = Origin::Flag("--set".into());
             match assignment.split_once('=').map(|(name, text)| (name.trim(), text)) {
                 None => {
+                    // The rest of it may be a secret: only what can be a key is repeated.
+                    let key = assignment.split(|c: char| !c.is_ascii_lowercase() && !"._".contains(c)).next();
                     let message = "must be section.key=value, as in --set images.snap=true";
-                    self.problems.push(Problem::new(assignment, None, message, &origin));
+                    self.problems.push(Problem::new(key.unwrap_or_default(), None, message, &origin));
                 }
                 Some((name, text)) => match Key::find(name) {
                     Some(key) => self.keep_text(key, text, origin),

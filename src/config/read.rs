@@ -100,7 +100,7 @@ pub(super) fn address(value: &Value) -> Result<SocketAddr, String> {
     });
     let parsed = short.map_or_else(|| text.parse(), Ok);
     parsed.map_err(|_| {
-        "must be an IP address and a port, such as \"127.0.0.1:8080\", \"[::]:8080\" or \":8080\" for every address"
+        "must be an IP address and a port, such as \"127.0.0.1:8080\", \"[::]:8080\" or \":8080\" for every IPv4 address"
             .to_owned()
     })
 }

@@ -7,14 +7,13 @@ use toml::Value;
 use super::{Effective, Loaded};
 
 /// Sections, and keys of other sections, that are used once, at the start: ports, threads, memory, connections.
-const FIXED: [&str; 13] = [
+const FIXED: [&str; 12] = [
     "server.listen",
     "server.admin_listen",
     "server.shutdown_grace",
     "limits.",
     "cache.memory_bytes",
     "cache.source_bytes",
-    "cache.negative_ttl",
     "redis.",
     "metadata.",
     "refine.",
@@ -32,8 +31,9 @@ impl Loaded {
     }
 }
 
-/// By what is shown, which is one text for one meaning; by what was typed where that shows a mask.
+/// By what is shown, which is one text for one meaning; by what was typed where not all of it is shown.
 fn differ(now: &Effective, then: &Effective) -> bool {
     let masked = |value: &Option<Value>| value.as_ref().is_some_and(|value| value.to_string().contains("***"));
-    now.value != then.value || (masked(&now.value) && now.typed != then.typed)
+    let hides = masked(&now.value) || now.key.ends_with(".url");
+    now.value != then.value || hides && now.typed != then.typed
 }

@@ -24,7 +24,7 @@ impl Loggable {
         let user = if url.username().is_empty() && url.password().is_none() { "" } else { "***@" };
         let host = url.host_str().unwrap_or_default();
         let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
-        Self::bounded(&format!("{}://{user}{host}{port}{}", url.scheme(), url.path()))
+        Self::bounded(&format!("{}://{user}{host}{port}{}", url.scheme(), without_query(url.path())))
     }
 
     /// Of what somebody wrote where a URL or a path belongs.
@@ -33,11 +33,11 @@ impl Loggable {
             return Self::of(&url);
         }
         let is_path = text.starts_with('/') && !text[1..].starts_with(['/', '\\']);
-        if !is_path && text.contains('@') {
-            // What stands before which `@` is a matter of reading it.
+        if !is_path && text.contains(['@', '%', ':']) {
+            // A URL that is broken or encoded twice: what of it is the user, and what the query, is a matter of reading it.
             return Self("***".into());
         }
-        Self::bounded(text.split(['?', '#']).next().unwrap_or_default())
+        Self::bounded(without_query(text))
     }
 
     /// The text.
@@ -49,6 +49,14 @@ impl Loggable {
         let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
         Self(text.chars().take(MAX_CHARS).map(plain).collect::<String>().into())
     }
+}
+
+/// What stands before a query or a fragment, also one whose mark is encoded.
+fn without_query(text: &str) -> &str {
+    let encoded =
+        |at: &usize| text.get(*at..*at + 3).is_some_and(|mark| mark.eq_ignore_ascii_case("%3f") || mark == "%23");
+    let end = text.char_indices().find(|(at, char)| matches!(char, '?' | '#') || *char == '%' && encoded(at));
+    end.map_or(text, |(at, _)| &text[..at])
 }
 
 impl fmt::Display for Loggable {
@@ -64,12 +72,18 @@ impl fmt::Debug for Loggable {
 }
 
 /// A value that somebody typed, as a message may repeat it: without what may be the user of a URL, however it is written,
-/// and without its query.
+/// and without what may be a query.
 pub fn masked(text: &str) -> String {
-    let (mask, shown) = text.rfind('@').map_or(("", text), |at| ("***", &text[at..]));
-    let query = if text.contains("://") { shown.find(['?', '#']) } else { None };
-    let (shown, cut) = query.map_or((shown, ""), |at| (&shown[..at], "?***"));
-    format!("{mask}{shown}{cut}")
+    // In a glob of hosts it stands for a character; in all else it comes after a slash.
+    let query = text.find(['?', '#']).filter(|at| text[..*at].contains('/'));
+    match (text.rfind('@'), query) {
+        (Some(at), Some(query)) if query < at => "***".to_owned(),
+        (at, query) => {
+            let mask = if at.is_some() { "***" } else { "" };
+            let (shown, cut) = query.map_or((text, ""), |query| (&text[..query], "?***"));
+            format!("{mask}{}{cut}", &shown[at.unwrap_or(0)..])
+        }
+    }
 }
 
 #[cfg(test)]
@@ -87,6 +101,12 @@ mod tests {
             ("https://unpkg.example/react@18.2/a.png?x=@", "https://unpkg.example/react@18.2/a.png"),
             ("/a.png?secret", "/a.png"),
             ("/users/@bob/a.png#secret", "/users/@bob/a.png"),
+            ("https://a.example/a.png%3Ftoken=secret", "https://a.example/a.png"),
+            ("/a.png%3ftoken=secret", "/a.png"),
+            ("/a%20b.png", "/a%20b.png"),
+            ("https%3A%2F%2Fa.example%2Fa.png%3Fsig%3Dsecret", "***"),
+            ("http://user:secret%40a.example/a.png", "***"),
+            ("http://user:secret", "***"),
             ("//user:secret@a.example/a.png", "***"),
             ("/\\user:secret@a.example/a.png", "***"),
             ("http://user:sec/ret@a.example/a.png", "***"),
@@ -107,7 +127,10 @@ mod tests {
     fn a_typed_value_is_shown_without_user_and_query() {
         for (text, shown) in [
             ("\"web:3000\"", "\"web:3000\""),
-            ("\"http://u:pa/s#s?w@rd@web:3000\"", "***@web:3000\""),
+            ("\"http://u:pa/ss@web:3000/x\"", "***@web:3000/x\""),
+            ("\"http://u:pa/s#s?w@rd@web:3000\"", "***"),
+            ("\"http://web:3000/?u=me@x.example&sig=secret\"", "***"),
+            ("\"cdn.example/a.png?token=secret\"", "\"cdn.example/a.png?***"),
             ("\"http://web:3000/?token=secret\"", "\"http://web:3000/?***"),
             ("u:secret@web", "***@web"),
             ("\"img?.example\"", "\"img?.example\""),
