@@ -256,9 +256,14 @@ impl Lifetime {
 
     /// How long a record is worth keeping from `now` on: until it is dead, or for a while for its validators.
     pub fn worth_keeping(&self, now: SystemTime) -> Duration {
-        let stale = self.stale_while_revalidate.max(self.stale_if_error);
-        let usable = self.ttl.saturating_add(if stale.is_zero() { VALIDATORS } else { stale });
+        let stale = self.stale_while_revalidate.max(self.stale_if_error).max(VALIDATORS);
+        let usable = self.ttl.saturating_add(stale);
         usable.saturating_sub(now.duration_since(self.checked_at).unwrap_or_default())
+    }
+
+    /// The same from `now` on.
+    pub fn renewed(&self, now: SystemTime) -> Self {
+        Self { checked_at: now, ..*self }
     }
 
     /// What is left of freshness at `now`.

@@ -53,36 +53,29 @@ impl Line<'_> {
         let reason = failure.and_then(|failure| failure.reason.as_deref());
         // The whole of what may be said where it failed, its host elsewhere.
         let source = failure.and_then(|failure| failure.source.as_ref()).map(|source| source.as_str()).or(host);
+        // Levels are fixed where an event is written, so that two of them have to be.
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    method,
+                    path,
+                    status,
+                    bytes,
+                    ms,
+                    cache,
+                    source,
+                    code,
+                    reason,
+                    request_id = id,
+                    client,
+                    "request"
+                )
+            };
+        }
         if wanted && matches!(route, IMAGE | NEXT | PLACEHOLDER | PLACEHOLDERS | "other") {
-            tracing::info!(
-                method,
-                path,
-                status,
-                bytes,
-                ms,
-                cache,
-                source,
-                code,
-                reason,
-                request_id = id,
-                client,
-                "request"
-            );
+            line!(info);
         } else {
-            tracing::debug!(
-                method,
-                path,
-                status,
-                bytes,
-                ms,
-                cache,
-                source,
-                code,
-                reason,
-                request_id = id,
-                client,
-                "request"
-            );
+            line!(debug);
         }
     }
 }

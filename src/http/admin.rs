@@ -16,9 +16,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::State;
 use super::error::{Dialect, Problem};
 use super::reply::Reply;
+use super::{ADMIN, State};
 use crate::format::ImageFormat;
 use crate::telemetry::{Exposition, Secret};
 
@@ -163,7 +163,7 @@ pub(super) async fn authorise(
     };
     match problem {
         None => next.call(request).await,
-        Some(problem) => Ok(request.into_response(problem.respond(Dialect::Problem, "other"))),
+        Some(problem) => Ok(request.into_response(problem.respond(Dialect::Problem, ADMIN))),
     }
 }
 

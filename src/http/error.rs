@@ -49,6 +49,17 @@ pub(super) struct Problem {
     pub(super) source: Option<Loggable>,
 }
 
+/// How much an answer tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// What everybody may know.
+    Public,
+    /// Which key would make it another answer, too.
+    Setting,
+    /// What the log is told, too.
+    Reason,
+}
+
 const NOT_ALLOWED: &str = "the source is not allowed";
 const REDIRECT_NOT_ALLOWED: &str = "the source is not allowed: a redirect left the allow-list";
 const NEXT_NOT_ALLOWED: &str = r#""url" parameter is not allowed"#;
@@ -218,10 +229,10 @@ impl Problem {
         }
     }
 
-    /// Content type and body; with the reason, if that is `told`.
-    fn body(&self, dialect: Dialect, told: bool) -> (&'static str, String) {
-        let reason = self.reason.as_deref().filter(|_| told);
-        let setting = self.setting.filter(|_| told);
+    /// Content type and body; with what is `told` beside the public text.
+    fn body(&self, dialect: Dialect, told: Told) -> (&'static str, String) {
+        let reason = self.reason.as_deref().filter(|_| told == Told::Reason);
+        let setting = self.setting.filter(|_| told != Told::Public);
         match dialect {
             Dialect::Next => {
                 let mut text = self.detail.clone().into_owned();
@@ -248,7 +259,7 @@ impl Problem {
     }
 
     fn plain(&self, dialect: Dialect) -> HttpResponse {
-        let (content_type, body) = self.body(dialect, false);
+        let (content_type, body) = self.body(dialect, Told::Public);
         let mut response = HttpResponse::with_body(self.status, BoxBody::new(body));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -48,6 +48,8 @@ const IMAGE: &str = "/image";
 const NEXT: &str = "/_next/image";
 const PLACEHOLDER: &str = "/placeholder";
 const PLACEHOLDERS: &str = "/placeholders";
+/// What the admin listener refuses before its routes.
+const ADMIN: &str = "admin";
 
 /// A hundred URLs of the greatest length.
 const MAX_DOCUMENT_BYTES: usize = 1_000_000;
@@ -290,7 +292,7 @@ async fn not_served(state: web::Data<State>) -> HttpResponse {
 }
 
 async fn not_found() -> HttpResponse {
-    Problem::not_found().respond(Dialect::Problem, "other")
+    Problem::not_found().respond(Dialect::Problem, ADMIN)
 }
 
 #[cfg(test)]

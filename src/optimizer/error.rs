@@ -70,6 +70,15 @@ impl Error {
         matches!(self, Self::Source(failed) if failed.error.is_refusal())
     }
 
+    /// Whether an old copy may stand in for the source: the origin or the way to it fails, sends what is no picture, or this
+    /// machine has too much to do (RFC 5861 §4).
+    pub(super) const fn is_outage(&self) -> bool {
+        match self {
+            Self::Source(failed) => failed.error.is_outage(),
+            Self::Imaging(_) | Self::Overloaded { .. } | Self::Deadline | Self::Internal(_) => true,
+        }
+    }
+
     /// When it makes sense to ask again, from `now`, where that is known.
     pub fn retry_after(&self, now: Instant) -> Option<Duration> {
         match self {

@@ -3,7 +3,7 @@
 //! The law: nobody waits for this and nothing fails by it; what is made has the key of what it takes the place of, so that
 //! a purge in between is a purge of both.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -58,8 +58,19 @@ pub struct Candidate {
     source: SourceUrl,
     wish: Wish,
     effort: Effort,
+    /// What was answered, which is noted once.
+    answered: Weak<Entry>,
     /// When it was asked for.
     pub noted: Instant,
+}
+
+impl Candidate {
+    /// Lets its next request note it again.
+    fn release(&self) {
+        if let Some(entry) = self.answered.upgrade() {
+            entry.noted.clear();
+        }
+    }
 }
 
 /// What became of a candidate.
@@ -111,7 +122,8 @@ impl Optimizer {
         }
         // What it stands in for is made first as fast as can be; that one is refined when it is asked for again.
         let effort = if outcome.instead.is_some() { Effort::Fast } else { Effort::Dense };
-        let candidate = Candidate { source: source.clone(), wish: *wish, effort, noted: Instant::now() };
+        let (answered, noted) = (Arc::downgrade(entry), Instant::now());
+        let candidate = Candidate { source: source.clone(), wish: *wish, effort, answered, noted };
         if matches!(self.candidates.try_send(candidate), Err(mpsc::error::TrySendError::Full(_))) {
             entry.noted.clear();
         }
@@ -119,16 +131,20 @@ impl Optimizer {
 
     /// Lets a candidate go that has waited too long; its next request notes it again.
     pub fn pass_over(&self, candidate: &Candidate) {
-        let Candidate { source, wish, .. } = candidate;
-        let Some((record, _)) = self.known(source, Terms::Origin, SystemTime::now()) else { return };
-        let key = VariantKey::new(&record.content, &wish.resolve(&record.shape()));
-        if let Some(entry) = self.tiers.memory.variant(&key) {
-            entry.noted.clear();
-        }
+        candidate.release();
     }
 
-    /// Makes a candidate, once nothing else is to be done.
+    /// Makes a candidate, once nothing else is to be done. What nothing came of may be noted again: whether there is hope
+    /// of more is another question (see [`Prospects`]).
     pub async fn refine(self: &Arc<Self>, candidate: &Candidate) -> Refined {
+        let refined = self.try_to_refine(candidate).await;
+        if matches!(refined, Refined::Passed | Refined::Failed) {
+            candidate.release();
+        }
+        refined
+    }
+
+    async fn try_to_refine(self: &Arc<Self>, candidate: &Candidate) -> Refined {
         let Candidate { source, wish, effort, .. } = candidate;
         let Some((record, _)) = self.known(source, Terms::Origin, SystemTime::now()) else { return Refined::Passed };
         let transform = wish.resolve(&record.shape());
@@ -151,10 +167,7 @@ impl Optimizer {
             }
             let work = WishKey::new(&source.key(), wish).refined();
             return match tier.lease(&work, LEASE).await {
-                Lease::Held => {
-                    here.inspect(|entry| entry.noted.clear());
-                    Refined::Passed
-                }
+                Lease::Held => Refined::Passed,
                 Lease::Unavailable => self.make_better(candidate, record, key, transform, here).await,
                 Lease::Acquired(lease) => {
                     let refined = self.make_better(candidate, record, key, transform, here).await;
@@ -182,8 +195,6 @@ impl Optimizer {
                 // An origin that is back by then is asked at the next request.
                 if error.is_lasting() {
                     self.prospects.hopeless.insert(key, ());
-                } else if let Some(here) = here {
-                    here.noted.clear();
                 }
                 return Refined::Failed;
             }

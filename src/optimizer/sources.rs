@@ -196,12 +196,13 @@ impl Optimizer {
                 Ok(Loaded { record, bytes: Some(bytes), fetch, stale: false })
             }
             (Fetched::NotModified(caching), Some(prior)) => {
-                let record = SourceRecord {
-                    lifetime: self.lifetime(&caching),
-                    storable: caching.storable,
-                    epoch,
-                    ..SourceRecord::clone(prior)
+                // Fields that the answer does not have stay as they were (RFC 9111 §4.3.4).
+                let (lifetime, storable) = if caching.said {
+                    (self.lifetime(&caching), caching.storable)
+                } else {
+                    (prior.lifetime.renewed(SystemTime::now()), prior.storable && caching.storable)
                 };
+                let record = SourceRecord { lifetime, storable, epoch, ..SourceRecord::clone(prior) };
                 let record = self.keep_record(source, record);
                 let bytes = self.bytes_of(&source.key(), &record);
                 Ok(Loaded { record, bytes, fetch, stale: false })
@@ -267,7 +268,7 @@ impl Optimizer {
     /// What there is when the origin fails: what it gave before, within its bounds, or the error.
     fn without_origin(&self, source: &SourceUrl, terms: Terms, error: Arc<Error>) -> Result<Loaded, Arc<Error>> {
         match self.known(source, terms, SystemTime::now()) {
-            Some((record, freshness)) if freshness != Freshness::Dead && !error.is_refusal() => {
+            Some((record, freshness)) if freshness != Freshness::Dead && error.is_outage() => {
                 let bytes = self.bytes_of(&source.key(), &record);
                 Ok(Loaded { record, bytes, fetch: None, stale: freshness != Freshness::Fresh })
             }

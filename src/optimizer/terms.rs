@@ -63,7 +63,8 @@ impl Optimizer {
             early: if ttl < SPREAD_FROM { Duration::ZERO } else { ttl.mul_f64(fastrand::f64() * SPREAD) },
             stale_while_revalidate: within(caching.stale_while_revalidate, settings.stale_while_revalidate),
             stale_if_error: within(caching.stale_if_error, settings.stale_if_error),
-            immutable: caching.immutable,
+            // Only for as long as the origin promises it (RFC 8246).
+            immutable: caching.immutable && caching.max_age.is_some_and(|told| told >= ttl),
         }
     }
 }

@@ -24,8 +24,11 @@ fn a_lifetime_passes_through_its_four_states() {
     assert_eq!(early.at(start + Duration::from_secs(9)), Freshness::Stale);
     assert_eq!(lifetime.remaining(start + Duration::from_secs(4)), Duration::from_secs(6));
     assert_eq!(lifetime.remaining(start + Duration::from_secs(40)), Duration::ZERO);
-    assert_eq!(lifetime.worth_keeping(start + Duration::from_secs(4)), Duration::from_secs(26));
-    assert_eq!(lifetime.worth_keeping(start + Duration::from_secs(40)), Duration::ZERO);
+    // For its validators, where it may be used past freshness for less than they are of use.
+    assert_eq!(lifetime.worth_keeping(start + Duration::from_secs(4)), VALIDATORS + Duration::from_secs(6));
+    let long = Lifetime { stale_if_error: 2 * VALIDATORS, ..lifetime };
+    assert_eq!(long.worth_keeping(start + Duration::from_secs(4)), 2 * VALIDATORS + Duration::from_secs(6));
+    assert_eq!(long.worth_keeping(start + 3 * VALIDATORS), Duration::ZERO);
     let strict = Lifetime { stale_while_revalidate: Duration::ZERO, stale_if_error: Duration::ZERO, ..lifetime };
     assert_eq!(strict.at(start + Duration::from_secs(11)), Freshness::Dead);
     assert_eq!(strict.worth_keeping(start + Duration::from_secs(10)), VALIDATORS);

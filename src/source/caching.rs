@@ -31,9 +31,29 @@ pub struct Caching {
     pub stale_if_error: Option<Duration>,
     /// It does not change while it is fresh (RFC 8246).
     pub immutable: bool,
+    /// The answer has a field that says any of this. One that confirms what is known and has none changes nothing of it
+    /// (§4.3.4).
+    pub said: bool,
 }
 
 impl Caching {
+    /// These terms of an answer that a redirect with the terms `before` led to: the redirect must not be used longer than
+    /// it allows either.
+    pub(super) fn behind(mut self, before: &Self) -> Self {
+        let shorter = |one: Option<Duration>, other: Option<Duration>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        self.storable &= before.storable;
+        self.said |= before.said;
+        if before.no_cache {
+            (self.no_cache, self.max_age) = (true, Some(Duration::ZERO));
+        }
+        self.stale_while_revalidate = shorter(self.stale_while_revalidate, before.stale_while_revalidate);
+        self.stale_if_error = shorter(self.stale_if_error, before.stale_if_error);
+        self
+    }
+
     /// Reads a response's header; `now` stands in for a missing `Date`.
     pub(super) fn of(headers: &HeaderMap, now: SystemTime) -> Self {
         let control = Control::of(headers);
@@ -61,6 +81,7 @@ impl Caching {
             stale_while_revalidate: stale(control.stale_while_revalidate),
             stale_if_error: stale(control.stale_if_error),
             immutable: control.immutable,
+            said: headers.contains_key(CACHE_CONTROL) || headers.contains_key(EXPIRES),
         }
     }
 }

@@ -142,7 +142,8 @@ impl Error {
             () if error.is_timeout() && error.is_connect() => Self::Timeout(Phase::Connect),
             () if error.is_dns() => Self::Dns,
             () if error.is_connect() => Self::Connect,
-            () if error.is_builder() => Self::Client(error.to_string()),
+            // Its own words have the whole URL in them, with what may be secret there.
+            () if error.is_builder() => Self::Client("the URL cannot be sent".to_owned()),
             // Closed or broken before the head was complete.
             () => Self::Interrupted,
         }

@@ -151,9 +151,8 @@ impl Fetcher {
             let response = self.request(&way.at, validators).await?;
             let headers = response.headers();
             let mut caching = Caching::of(headers, SystemTime::now());
-            if let Some(before) = before {
-                caching.storable &= before.storable;
-                caching.no_cache |= before.no_cache;
+            if let Some(before) = &before {
+                caching = caching.behind(before);
             }
             match response.status().as_u16() {
                 // What is created, accepted or altered on the way is a picture too, if its bytes are one.
@@ -234,7 +233,9 @@ impl Fetcher {
         }
         let mut body = body.freeze();
         if !body.is_empty() && !codings.is_empty() {
-            let decoded = tokio::task::spawn_blocking(move || coding::decoded(body, &codings, limit));
+            // The task outlives whoever waits for it, so that it has to end by itself.
+            let until = std::time::Instant::now() + self.timeout;
+            let decoded = tokio::task::spawn_blocking(move || coding::decoded(body, &codings, limit, until));
             body = decoded.await.map_err(|panic| Error::Client(panic.to_string()))??;
         }
         if body.is_empty() { Err(Error::Empty) } else { Ok(body) }

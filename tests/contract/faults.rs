@@ -237,7 +237,7 @@ async fn values_too_large_are_not_written_and_dead_records_neither() {
     assert_eq!(server.keys("pixgate:3:variant:*").len() + server.keys("pixgate:3:wish:*").len(), 0);
 
     let mut dead = (*large.record).clone();
-    dead.lifetime.checked_at -= Duration::from_secs(5000);
+    dead.lifetime.checked_at -= Duration::from_secs(26 * 3600);
     let source = Sample::new("dead").source;
     shared.tier.put_record(source, Arc::new(dead));
     shared.tier.settled().await;

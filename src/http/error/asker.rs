@@ -7,7 +7,7 @@ use actix_web::body::BoxBody;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::{Dialect, Problem};
+use super::{Dialect, Problem, Told};
 use crate::http::State;
 
 /// Fields that a proxy adds: its caller is somebody else, though it is on this machine itself.
@@ -39,14 +39,16 @@ impl Asker {
 impl Problem {
     /// The answer as `asker` can make use of it.
     pub(in crate::http) fn tell(&self, asker: Asker, dialect: Dialect, mut response: HttpResponse) -> HttpResponse {
-        let told = match self.code {
-            _ if asker.development => true,
-            // What a refused URL lacks, in words of the configuration; Next.js's path has Next.js's texts.
-            "source_not_allowed" => asker.local && dialect == Dialect::Problem,
-            _ => false,
+        // What a refused URL lacks, in words of the configuration; Next.js's path has Next.js's texts. Never where a redirect
+        // or a name led: a proxy that says nothing of its callers makes strangers of the whole world local.
+        let near = asker.local && dialect == Dialect::Problem && self.code == "source_not_allowed";
+        let told = match asker.development {
+            true if self.reason.is_some() => Told::Reason,
+            false if near && self.setting.is_some() => Told::Setting,
+            _ => Told::Public,
         };
-        if told && self.reason.is_some() {
-            let (_, body) = self.body(dialect, true);
+        if told != Told::Public {
+            let (_, body) = self.body(dialect, told);
             response = response.set_body(BoxBody::new(body));
         }
         if asker.image {
@@ -98,7 +100,7 @@ mod tests {
             let (_, body) = told(asker, Dialect::Problem);
             let json: serde_json::Value = serde_json::from_str(&body).unwrap();
             assert_eq!(json["setting"], "sources.domains or sources.remote_patterns");
-            assert!(json["reason"].as_str().unwrap().contains("remote pattern"), "{body}");
+            assert_eq!(json["reason"].is_string(), asker == DEVELOPER, "{body}");
         }
         let text = r#""url" parameter is not allowed"#;
         assert_eq!(told(LOCAL, Dialect::Next).1, text, "the contract's text");
