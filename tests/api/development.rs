@@ -3,6 +3,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use rustix::process::Signal;
+
 use crate::harness::app::{App, Setup, TempDir, image, next, run};
 use crate::harness::origin::{Origin, Reply};
 use crate::harness::pictures::png;
@@ -63,7 +65,10 @@ async fn the_manifest_is_waited_for_and_followed() {
     app.until("it says what it waits for", || app.log().contains(".next/images-manifest.json is not there yet")).await;
     app.get(&small).await.problem(403, "source_not_allowed");
     std::fs::create_dir(app.dir.path().join(".next")).expect("a folder");
-    let reloads = || app.log().matches("reloaded").count() - app.log().matches("not reloaded").count();
+    let reloads = || {
+        let log = app.log();
+        log.matches("reloaded").count() - log.matches("not reloaded").count()
+    };
     app.dir.write(".next/images-manifest.json", MANIFEST);
     app.until("the manifest is read", || reloads() == 1).await;
     let answer = app.get(&small).await;
@@ -77,8 +82,11 @@ async fn the_manifest_is_waited_for_and_followed() {
     app.until("the whole is read", || reloads() == 2).await;
     assert_eq!(app.get(&large).await.status, 200);
     // A build that begins by removing it takes nothing away.
+    let refused = || app.log().matches("not reloaded").count();
+    let before = refused();
     std::fs::remove_file(app.dir.path().join(".next/images-manifest.json")).expect("it is there");
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    app.signal(Signal::HUP);
+    app.until("its absence is noticed", || refused() > before).await;
     assert_eq!(app.get(&large).await.status, 200);
 }
 
