@@ -1,6 +1,6 @@
 //! The composition root: every room is built here from the configuration, run, drained and stopped.
 //!
-//! Building is apart from running, so that a port of 0 can be bound and its real address told before the first request.
+//! The law: building is apart from running, so that a port of 0 can be bound and its real address told before the first request.
 #![expect(clippy::disallowed_types, reason = "the composition root starts the servers")]
 
 mod demo;

@@ -18,7 +18,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-pub use self::exposition::{Exposition, Up};
+pub use self::exposition::{ConfiguredGauge, Exposition};
 pub use self::log::{LogFormat, Settings, init, log_panics, set_level};
 pub use self::loggable::{Loggable, masked};
 pub use self::secret::{Secret, SecretUrl};
@@ -136,9 +136,9 @@ pub struct Metrics {
     /// Writes behind the response.
     pub cache_writes: Family<WriteLabels, Counter>,
     /// Whether Redis is connected and answers.
-    pub redis_up: Up,
+    pub redis_up: ConfiguredGauge,
     /// Its circuit breaker: 0 closed, 1 half-open, 2 open.
-    pub redis_breaker: Gauge,
+    pub redis_breaker: ConfiguredGauge,
     /// Time of what is asked of it, timeouts included.
     pub redis_seconds: Family<OpLabels, Histogram, fn() -> Histogram>,
     /// Leases asked for, and lost while held.
@@ -160,7 +160,7 @@ pub struct Metrics {
     /// Estimated bytes of the renders admitted now.
     pub decode_bytes: Gauge,
     /// Whether the metadata store is connected and answers.
-    pub metadata_up: Up,
+    pub metadata_up: ConfiguredGauge,
     /// Connections to it.
     pub metadata_connections: Family<StateLabels, Gauge>,
     /// Time until there was a connection to it, or until it was given up.
@@ -199,9 +199,9 @@ impl Metrics {
         registry.register("cache_lookups", "Cache look-ups by tier", cache_lookups.clone());
         let cache_writes = Family::default();
         registry.register("cache_writes", "Writes behind the response by tier", cache_writes.clone());
-        let redis_up = Up::default();
+        let redis_up = ConfiguredGauge::default();
         registry.register("redis_up", "Whether Redis is connected and answers", redis_up.clone());
-        let redis_breaker = Gauge::default();
+        let redis_breaker = ConfiguredGauge::default();
         registry.register("redis_breaker", "Circuit breaker: 0 closed, 1 half-open, 2 open", redis_breaker.clone());
         let redis_seconds = Family::new_with_constructor(seconds as fn() -> Histogram);
         registry.register_with_unit("redis", "Time of what is asked of Redis", Unit::Seconds, redis_seconds.clone());
@@ -233,7 +233,7 @@ impl Metrics {
         registry.register("queue_depth", "Renders running or waiting", queue_depth.clone());
         let decode_bytes = Gauge::default();
         registry.register("decode_bytes", "Estimated bytes of admitted renders", decode_bytes.clone());
-        let metadata_up = Up::default();
+        let metadata_up = ConfiguredGauge::default();
         registry.register("metadata_up", "Whether the metadata store is connected and answers", metadata_up.clone());
         let metadata_connections = Family::default();
         let help = "Connections to the metadata store";

@@ -111,6 +111,7 @@ impl Tier {
         // Fails when a provider is installed already, which is then the one to use.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         metrics.redis_up.set(false);
+        metrics.redis_breaker.set(0);
         let link = Arc::new(Link::new(address, settings.ca_pem.clone(), settings.timeout, metrics));
         let (writer, drain) = Writer::new(Arc::clone(&link), settings.clone());
         let tasks = [runtime.spawn(Arc::clone(&link).keep()).abort_handle(), runtime.spawn(drain.run()).abort_handle()];

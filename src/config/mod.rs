@@ -317,3 +317,4 @@ fn admin_token(draft: &mut Draft, raw: &mut Raw) {
 
 #[cfg(test)]
 mod tests;
+mod text;

@@ -1,5 +1,5 @@
-//! Layers, origins, problems and the printed form. Files are written to a folder of the test's own; nothing reads the
-//! environment of the process.
+//! Layers, origins, problems and the printed form. Law: files are written to a folder of the test's own, and nothing reads
+//! the environment of the process.
 
 use std::fs;
 use std::path::Path;

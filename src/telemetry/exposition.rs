@@ -16,22 +16,22 @@ use super::Metrics;
 /// Ticks a second of the times in `/proc`: the same on every architecture of Linux that is built for.
 const TICKS: f64 = 100.0;
 
-/// A dependency that is there (1) or not (0), and has no line where there is none to be.
+/// A gauge of a dependency; it has no line where none is configured.
 #[derive(Clone, Debug, Default)]
-pub struct Up {
+pub struct ConfiguredGauge {
     gauge: Gauge,
     configured: Arc<AtomicBool>,
 }
 
-impl Up {
-    /// Shows whether it is there, from now on.
-    pub fn set(&self, up: bool) {
-        self.gauge.set(up.into());
+impl ConfiguredGauge {
+    /// Shows the value, from now on.
+    pub fn set(&self, value: impl Into<i64>) {
+        self.gauge.set(value.into());
         self.configured.store(true, Ordering::Relaxed);
     }
 }
 
-impl EncodeMetric for Up {
+impl EncodeMetric for ConfiguredGauge {
     fn encode(&self, encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
         self.gauge.encode(encoder)
     }
@@ -216,7 +216,10 @@ mod tests {
         ] {
             assert!(text.lines().any(|line| line.starts_with(name)), "{name} in\n{text}");
         }
-        assert!(!text.contains("redis_up") && !text.contains("metadata_up"), "{text}");
+        assert!(
+            !text.contains("redis_up") && !text.contains("redis_breaker") && !text.contains("metadata_up"),
+            "{text}"
+        );
         metrics.redis_up.set(false);
         assert!(metrics.exposition(Exposition::Text).contains("\npixgate_redis_up 0\n"));
     }

@@ -1,4 +1,4 @@
-//! The exposition has the names of the contract.
+//! The exposition has the names of the contract. Law: every name here is one of the public interface.
 
 use super::*;
 
@@ -15,6 +15,7 @@ fn exposition_has_the_contracted_names() {
     metrics.set_metadata_connections("idle", 2);
     metrics.count_metadata_rows("ok", 3);
     metrics.redis_up.set(false);
+    metrics.redis_breaker.set(0);
     metrics.metadata_up.set(false);
     let text = metrics.exposition(Exposition::OpenMetrics);
     for expected in [
