@@ -122,7 +122,7 @@ function routed(given: NextConfig['rewrites'], base: string, service: string, mo
 /** One question to the service, in the first process of a build. */
 async function askOnce(url: string, name: string, manifest: string | false): Promise<void> {
   const asked = serverSide(url, name)
-  if (!asked || process.env.SKIP_PIXGATE_CHECK || process.env[ASKED] === asked.url) return
+  if (!asked || process.env.SKIP_PIXGATE_CHECK === '1' || process.env[ASKED] === asked.url) return
   const wrong = await wrongService(asked.url)
   if (wrong) {
     const start = manifest === false ? 'pixgate serve' : `pixgate serve --next-manifest ${manifest} --base-url http://localhost:3000`

@@ -138,6 +138,8 @@ test('a build without Pixgate is refused, with the reason and the ways out', asy
     }
     assert.ok(existsSync(join(dir, 'pixgate-manifest.json')), 'to start Pixgate with')
     for (const phase of [DEV, START]) await run({}, { dir, url }, phase)
+    process.env.SKIP_PIXGATE_CHECK = '0'
+    await assert.rejects(run({}, { dir, url }), why, '0 skips nothing')
     process.env.SKIP_PIXGATE_CHECK = '1'
     await run({}, { dir, url })
     delete process.env.SKIP_PIXGATE_CHECK
