@@ -135,7 +135,7 @@ impl Optimizer {
     }
 
     /// Makes a candidate, once nothing else is to be done. What nothing came of may be noted again: whether there is hope
-    /// of more is another question (see [`Prospects`]).
+    /// of more is another question (see `Prospects`).
     pub async fn refine(self: &Arc<Self>, candidate: &Candidate) -> Refined {
         let refined = self.try_to_refine(candidate).await;
         if matches!(refined, Refined::Passed | Refined::Failed) {
