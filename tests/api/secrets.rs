@@ -2,7 +2,7 @@
 //! searched for the mark, at the level that says most and in both formats. Law: no mark, whatever fails.
 
 use crate::harness::app::{Setup, TempDir, image, next, run};
-use crate::harness::origin::{Origin, Reply};
+use crate::harness::origin::{Gate, Origin, Reply};
 use crate::harness::pictures::png;
 
 const MARK: &str = "hunter2";
@@ -17,7 +17,8 @@ fn unmarked(what: &str, text: &str) {
 
 /// What is asked for: sources that answer, fail, lead elsewhere, and are refused, each with a mark in its query or user.
 fn targets(origin: &Origin) -> Vec<String> {
-    let paths = ["good", "401", "403", "404", "429", "500", "503", "text", "user", "slash", "elsewhere", "loop"];
+    let paths =
+        ["good", "401", "403", "404", "429", "500", "503", "text", "user", "slash", "elsewhere", "loop", "slow"];
     let sources = paths.iter().map(|path| origin.url(&format!("/{path}?sig=hunter2")));
     let wrong = [
         "http://u:hunter2@127.0.0.1/a.png",
@@ -28,6 +29,15 @@ fn targets(origin: &Origin) -> Vec<String> {
         "//u:hunter2@127.0.0.1/a.png",
         "http://not.allowed.example/a.png?sig=hunter2",
         "http://127.0.0.1:9/a.png?sig=hunter2",
+        // Encoded once too often, and what no URL can be.
+        "http%3A%2F%2Fu%3Ahunter2%40127.0.0.1%2Fa.png",
+        "http%3A%2F%2F127.0.0.1%2Fa.png%3Fsig%3Dhunter2",
+        "https://u:hunter2@a{b/a.png",
+        "https://a{b/a.png?sig=hunter2",
+        "https://[::1/a.png?sig=hunter2",
+        "\thttps://u:hunter2@127.0.0.1/a.png",
+        "/a.png?sig=hunter2",
+        "data:image/png;base64,hunter2",
     ];
     let sources = sources.chain(wrong.map(str::to_owned));
     let mut targets: Vec<String> = sources.flat_map(|url| [image(&url, "w=64"), next(&url, 64, 75)]).collect();
@@ -35,12 +45,14 @@ fn targets(origin: &Origin) -> Vec<String> {
     targets
 }
 
-async fn marked_origin() -> Origin {
+/// Besides the rest, `never` keeps one source from being answered.
+async fn marked_origin(never: &Gate) -> Origin {
     let origin = Origin::with("/good?sig=hunter2", png(64, 32), "image/png").await;
     for status in [401, 403, 404, 429, 500, 503] {
         origin.set(&format!("/{status}?sig=hunter2"), Reply::status(status));
     }
     origin.set("/text?sig=hunter2", Reply::new(b"no picture".to_vec(), "text/plain"));
+    origin.set("/slow?sig=hunter2", Reply::new(png(64, 32), "image/png").held(never));
     for (path, location) in [
         ("/user", format!("http://u:hunter2@{}/good", origin.address)),
         ("/slash", format!("http://u:a/hunter2@{}/good", origin.address)),
@@ -56,12 +68,14 @@ async fn marked_origin() -> Origin {
 async fn a_running_service_tells_no_secret_whatever_fails() {
     const TURNED: &str = "/turned?X-Amz-Signature=hunter2";
     for format in ["text", "json"] {
-        let origin = marked_origin().await;
+        let never = Gate::shut();
+        let origin = marked_origin(&never).await;
         origin.set(TURNED, Reply::new(png(64, 32), "image/png").header("cache-control", "max-age=0"));
         let app = Setup::new()
             .text("log.level", "trace")
             .text("log.format", format)
             .text("images.minimum_cache_ttl", "0s")
+            .text("sources.first_byte_timeout", "300ms")
             .text("server.admin_token", "hunter2-hunter2-hunter2")
             .text("purge.webhook", "http://127.0.0.1:9/hunter2?token=hunter2")
             .text("purge.webhook_token", "hunter2-hunter2-hunter2")
