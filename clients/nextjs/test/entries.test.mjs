@@ -42,12 +42,16 @@ test('nothing of Node.js is behind the browser entry, the loader and /url', () =
   const follow = (file) => {
     if (seen.has(file)) return
     seen.add(file)
-    for (const [, from] of readFileSync(`${dist}${file}`, 'utf8').matchAll(/from '([^']+)'/g)) {
+    const text = readFileSync(`${dist}${file}`, 'utf8')
+    assert.doesNotMatch(text, /\brequire\(/, file)
+    // `from '…'`, `import '…'` and `import('…')`, in either quotes.
+    for (const [, from] of text.matchAll(/\b(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g)) {
       assert.ok(from.startsWith('./'), `${file}: ${from}`)
       follow(from.slice(2))
     }
   }
   for (const file of ['browser.js', 'loader.js', 'url.js']) follow(file)
+  for (const file of ['misplaced.js', 'development.js', 'types.js']) assert.ok(seen.has(file), `${file} was followed`)
   assert.ok(seen.size < readdirSync(dist).filter((file) => file.endsWith('.js')).length)
 })
 
