@@ -10,6 +10,7 @@ use moka::Expiry;
 use moka::sync::Cache;
 
 use super::sources::named;
+use super::tuning::Tuning;
 use super::{Error, Optimizer};
 use crate::cache::ledger::Verdict;
 use crate::record::{SourceKey, SourceRecord};
@@ -62,10 +63,21 @@ impl Optimizer {
         (self.ledger.judge(named(source), epoch) == Verdict::Valid).then_some(error)
     }
 
-    /// Takes note that the origin failed. `had`: it gave something before.
-    pub(super) fn failed(&self, source: &SourceUrl, had: bool, error: Error, epoch: u64) -> Arc<Error> {
+    /// Takes note that the origin failed. `had`: it gave something before. `tuned`: the settings it was requested by.
+    pub(super) fn failed(
+        &self,
+        source: &SourceUrl,
+        had: bool,
+        error: Error,
+        epoch: u64,
+        tuned: &Arc<Tuning>,
+    ) -> Arc<Error> {
         let error = Arc::new(error);
         self.remember(source.key(), &error, epoch);
+        // Looked at afterwards: settings change before the failures that are remembered are dropped.
+        if !Arc::ptr_eq(&self.tuning.load(), tuned) {
+            self.failures.invalidate(&source.key());
+        }
         if error.is_refusal() {
             self.tiers.forget(source.key());
             if let Some(recorder) = self.recorder.as_ref().filter(|_| had) {

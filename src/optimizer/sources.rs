@@ -132,6 +132,7 @@ impl Optimizer {
         let key = source.key();
         // Before anything is asked: what is purged from here on is newer than what comes back.
         let epoch = self.ledger.epoch();
+        let tuned = self.tuning.load_full();
         // Whoever asks has found it wanting by its own terms; what is fresh by the stricter ones has come since.
         let prior = self.known(&source, Terms::Origin, SystemTime::now());
         // Another flight may have landed between the caller's look-up and this one's start.
@@ -173,7 +174,7 @@ impl Optimizer {
                 self.failures.invalidate(&key);
                 Ok(loaded)
             }
-            Err(error) => Err(self.failed(&source, prior.is_some(), error, epoch)),
+            Err(error) => Err(self.failed(&source, prior.is_some(), error, epoch, &tuned)),
         }
     }
 

@@ -2,7 +2,8 @@
 //! says why; what takes a restart is named.
 
 use crate::harness::app::{Setup, image, next};
-use crate::harness::origin::Origin;
+use crate::harness::client::request;
+use crate::harness::origin::{Gate, Origin, Reply};
 use crate::harness::pictures::png;
 
 #[tokio::test]
@@ -49,6 +50,22 @@ async fn addresses_sizes_formats_lifetimes_and_the_path_change() {
     assert_eq!(app.get(&format!("/shop{}", path.replace("image?", "image/?"))).await.status, 308);
     assert_eq!(app.send("POST", &format!("/shop{path}"), &[]).await.status, 405);
     assert_eq!(app.admin("/metrics", &[]).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_failure_by_the_settings_of_before_is_not_remembered() {
+    let origin = Origin::start().await;
+    let app = Setup::new().start().await;
+    let (gate, url) = (Gate::shut(), origin.url("/a.png"));
+    origin.set("/a.png", Reply::status(500).held(&gate));
+    let (public, target) = (app.public, image(&url, "w=64"));
+    let asked = tokio::spawn(async move { request(public, "GET", &target, &[], b"").await });
+    origin.wait_hits("/a.png", 1).await;
+    app.reload(&Setup::new().text("images.minimum_cache_ttl", "7m")).await;
+    gate.open();
+    assert_eq!(asked.await.expect("no panic").expect("an answer").status, 502);
+    origin.set("/a.png", Reply::new(png(100, 50), "image/png"));
+    assert_eq!(app.image(&url, "w=64").await.status, 200);
 }
 
 #[tokio::test]
