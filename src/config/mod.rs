@@ -14,6 +14,7 @@ mod read;
 mod reload;
 mod show;
 mod table;
+mod text;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -317,4 +318,3 @@ fn admin_token(draft: &mut Draft, raw: &mut Raw) {
 
 #[cfg(test)]
 mod tests;
-mod text;
