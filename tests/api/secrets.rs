@@ -1,9 +1,14 @@
 //! Nothing that is secret comes out: every place that takes a secret gets a marked one, and everything that is said is
 //! searched for the mark, at the level that says most and in both formats. Law: no mark, whatever fails.
 
-use crate::harness::app::{Setup, TempDir, image, next, run};
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::harness::app::{App, Setup, TempDir, image, next, run};
+use crate::harness::client::request;
 use crate::harness::origin::{Gate, Origin, Reply};
 use crate::harness::pictures::png;
+use crate::harness::postgres::PostgresServer;
+use crate::harness::redis::RedisServer;
 
 const MARK: &str = "hunter2";
 
@@ -110,6 +115,49 @@ async fn a_running_service_tells_no_secret_whatever_fails() {
         unmarked(format, log);
         assert!(format == "text" || log.lines().all(|line| line.starts_with('{') && line.ends_with('}')), "{log}");
         assert!(!log.contains('\u{1b}'), "no colours in a pipe");
+    }
+}
+
+#[tokio::test]
+async fn servers_that_refuse_what_they_are_sent_are_told_of_without_it() {
+    let dir = TempDir::new();
+    let rules = dir.path().join("hba.conf");
+    std::fs::write(&rules, "host all all 127.0.0.1/32 scram-sha-256\n").expect("a file");
+    // PostgreSQL runs as another user where the tests run as root.
+    for (path, mode) in [(dir.path(), 0o755), (rules.as_path(), 0o644)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("its permissions");
+    }
+    let postgres = PostgresServer::start_with(&[&format!("hba_file={}", rules.display())]);
+    let redis = RedisServer::start_with(&["--requirepass", "another"]);
+    let origin = Origin::with("/good?sig=hunter2", png(64, 32), "image/png").await;
+    let hook = "/hunter2?token=hunter2";
+    let refused = |app: &App| {
+        let log = app.log();
+        ["Password authentication failed", "password authentication failed", "/purge"]
+            .iter()
+            .all(|said| log.contains(said))
+    };
+    for answer in [Reply::status(204), Reply::status(403), Reply::redirect(302, "http://u:hunter2@127.0.0.1/hunter2")] {
+        origin.set(hook, answer);
+        let app = Setup::new()
+            .text("log.level", "trace")
+            .text("server.admin_token", "hunter2-hunter2-hunter2")
+            .text("purge.webhook", &origin.url(hook))
+            .text("purge.webhook_token", "hunter2-hunter2-hunter2")
+            .text("redis.url", &format!("redis://u:hunter2@127.0.0.1:{}/0", redis.port))
+            .text("metadata.url", &postgres.url().replace("pixgate@", "pixgate:hunter2@"))
+            .start()
+            .await;
+        let (url, heard) = (origin.url("/good?sig=hunter2"), origin.hits("/hunter2"));
+        assert_eq!(app.image(&url, "w=64").await.status, 200);
+        let token = [("authorization", "Bearer hunter2-hunter2-hunter2"), ("content-type", "application/json")];
+        let purged = request(app.admin, "POST", "/purge", &token, format!(r#"{{"url":"{url}"}}"#).as_bytes()).await;
+        let purged = purged.expect("an answer");
+        assert_eq!(purged.status, 200, "{}", purged.text());
+        app.until("the webhook is asked", || origin.hits("/hunter2") > heard).await;
+        app.until("both servers have refused", || refused(&app)).await;
+        unmarked("readiness", &app.admin("/readyz", &[]).await.text());
+        unmarked("the log", &app.log());
     }
 }
 

@@ -110,8 +110,11 @@ impl RedisServer {
     pub(crate) fn wait_until_ready(&mut self) -> bool {
         let started = Instant::now();
         loop {
-            if self.try_command(&[b"PING"]).is_ok_and(|reply| reply == Reply::Text("PONG".into())) {
-                return true;
+            match self.try_command(&[b"PING"]) {
+                Ok(Reply::Text(text)) if text == "PONG" => return true,
+                // It wants a password, and has begun to ask for it.
+                Ok(Reply::Error(error)) if error.starts_with("NOAUTH") => return true,
+                _ => {}
             }
             let child = self.child.as_mut().expect("a process");
             if child.try_wait().expect("the process can be waited for").is_some() {
