@@ -182,3 +182,21 @@ export async function scrollThrough(page) {
 export async function pictured(page) {
   await page.waitForFunction(() => [...document.images].every((image) => image.currentSrc && image.complete && image.naturalWidth > 0), undefined, { timeout: 30_000 })
 }
+
+/** Notes every layout shift of the page in `window.shifts`; before its first navigation. */
+export const watchShifts = (page) =>
+  page.addInitScript(() => {
+    window.shifts = []
+    new PerformanceObserver((list) => window.shifts.push(...list.getEntries().map(({ value }) => value))).observe({ type: 'layout-shift', buffered: true })
+  })
+
+/** Holds the page's pictures back until the function that it gives is called. */
+export async function holdPictures(page) {
+  let release
+  const held = new Promise((go) => (release = go))
+  await page.route((url) => isPicture(url), async (route) => {
+    await held
+    await route.continue()
+  })
+  return release
+}

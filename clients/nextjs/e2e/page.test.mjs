@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test'
 
 import { startFront } from '../../../examples/nextjs/front.mjs'
 import { startOrigin } from '../../../examples/nextjs/origin.mjs'
-import { ARTEFACTS, isPicture, pictured, scrollThrough, sourceOf, startBrowser, startExample, startPixgate } from './harness.mjs'
+import { ARTEFACTS, isPicture, pictured, scrollThrough, sourceOf, startBrowser, startExample, startPixgate, watchShifts } from './harness.mjs'
 
 const WAYS = ['ingress', 'path', 'loader', 'own']
 
@@ -103,10 +103,7 @@ for (const way of WAYS) {
       const devices = [{ viewport: { width: 390, height: 844 }, deviceScaleFactor: 2 }, { viewport: { width: 1280, height: 800 } }]
       for (const [path, device] of ['gallery', 'people', 'chat', 'shop'].flatMap((path) => devices.map((device) => [path, device]))) {
         const { page } = await open(t, device)
-        await page.addInitScript(() => {
-          window.shifts = []
-          new PerformanceObserver((list) => window.shifts.push(...list.getEntries().map(({ value }) => value))).observe({ type: 'layout-shift', buffered: true })
-        })
+        await watchShifts(page)
         // Pictures that come late are those that push.
         await page.route((url) => isPicture(url), async (route) => {
           await new Promise((go) => setTimeout(go, 300))

@@ -9,7 +9,7 @@ import { after, before } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
 import { startOrigin } from '../../../examples/nextjs/origin.mjs'
-import { ARTEFACTS, binary, finish, freePort, isPicture, pictured, run, scrollThrough, sourceOf, startBrowser, withoutSettings } from './harness.mjs'
+import { ARTEFACTS, binary, finish, freePort, holdPictures, isPicture, pictured, run, scrollThrough, sourceOf, startBrowser, watchShifts, withoutSettings } from './harness.mjs'
 import { blocks } from './readme.mjs'
 
 const path = (relative) => fileURLToPath(new URL(relative, import.meta.url))
@@ -163,21 +163,12 @@ export async function open(t, url) {
   page.on('response', (response) => response.status() >= 400 && !response.url().endsWith('/favicon.ico') && trouble.push(`${response.status()} ${response.url()}`))
   page.on('console', (message) => ['error', 'warning'].includes(message.type()) && !message.location().url.endsWith('/favicon.ico') && trouble.push(message.text()))
   page.on('pageerror', (error) => trouble.push(String(error)))
-  await page.addInitScript(() => {
-    window.shifts = []
-    new PerformanceObserver((list) => window.shifts.push(...list.getEntries().map(({ value }) => value))).observe({ type: 'layout-shift', buffered: true })
-  })
-  let release
-  const held = new Promise((go) => (release = go))
-  await page.route(isPictureUrl, async (route) => {
-    await held
-    await route.continue()
-  })
+  await watchShifts(page)
+  const release = await holdPictures(page)
   await page.goto(url, { waitUntil: 'domcontentloaded' })
   return { page, asked, answers, trouble, release }
 }
 
-const isPictureUrl = (url) => isPicture(url)
 export const backgrounds = (page) => page.evaluate(() => [...document.images].map((image) => getComputedStyle(image).backgroundImage))
 
 /** The page of the README: blurred first, then sharp, nothing moved, nothing fetched twice. */

@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
 import { startOrigin } from '../../../examples/nextjs/origin.mjs'
-import { ARTEFACTS, finish, freePort, isPicture, pictured, run, scrollThrough, sourceOf, startBrowser, startPixgate } from './harness.mjs'
+import { ARTEFACTS, finish, freePort, holdPictures, isPicture, pictured, run, scrollThrough, sourceOf, startBrowser, startPixgate, watchShifts } from './harness.mjs'
 
 const path = (relative) => fileURLToPath(new URL(relative, import.meta.url))
 const root = mkdtempSync(join(tmpdir(), 'pixgate-versions-'))
@@ -75,13 +75,8 @@ for (const version of [14, 15, 16]) {
         page.on('request', (request) => isPicture(request.url()) && asked.push(request.url()))
         page.on('console', (message) => ['error', 'warning'].includes(message.type()) && trouble.push(message.text()))
         page.on('pageerror', (error) => trouble.push(String(error)))
-        await page.addInitScript(() => {
-          window.shifts = []
-          new PerformanceObserver((list) => window.shifts.push(...list.getEntries().map(({ value }) => value))).observe({ type: 'layout-shift', buffered: true })
-        })
-        let release
-        const held = new Promise((go) => (release = go))
-        await page.route((url) => isPicture(url), (route) => held.then(() => route.continue()))
+        await watchShifts(page)
+        const release = await holdPictures(page)
         await page.goto(`http://127.0.0.1:${port}/${route}`, { waitUntil: 'domcontentloaded' })
         const early = await page.evaluate(() => [...document.images].map((image) => getComputedStyle(image).backgroundImage))
         assert.ok(early.length >= 2 && early.every((style) => style.includes('data:image/')), JSON.stringify(early))

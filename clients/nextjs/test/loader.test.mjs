@@ -62,7 +62,6 @@ test('SVG is asked for where it is, in a text that Next.js does not take for a l
   for (const src of ['/logo.svg', 'https://a.example/l.SVG?v=1', '/sprite.svg#icon', 'https://a.example:8443/x/sprite.svg?v=/1#icon', '//a.example/l.svg#i', '/l.svg?dpl=1']) {
     const said = loader({ src, width: 64 })
     assert.notEqual(said, src)
-    assert.ok(!URL.canParse(said) || new URL(said).pathname !== src, said)
     const [asked, own] = [new URL(said, page), new URL(src, page)]
     if (own.hash) assert.equal(asked.href, own.href, 'a part of a picture is a part still')
     asked.hash = own.hash = ''
