@@ -29,7 +29,6 @@ const ALL_WAYS = {
   'Next.js': ['next'],
   'Next.js, blur': ['next', 'blur'],
   'Pixgate, ingress rule': ['ingress'],
-  'Pixgate, ingress rule, quality 50': ['ingress', '', '', 50],
   'Pixgate, `images.path`': ['path'],
   'Pixgate, `images.path`, a certificate of its own': ['path', '', 'apart'],
   'Pixgate, loader, ThumbHash': ['loader', 'thumbhash'],
@@ -39,7 +38,6 @@ const ALL_WAYS = {
 const WAYS = Object.fromEntries(Object.entries(ALL_WAYS).filter(([name]) => !process.argv[4] || process.argv[4].split(';').includes(name)))
 const OWN = 'Next.js'
 const ANY = 'Pixgate, ingress rule'
-const LOWER = `${ANY}, quality 50`
 /** Of Next.js's ladder: up to the most that it takes. */
 const qualities = [50, 75, 90, 95, 100]
 /** Warm visits a round: they differ more by the browser's work than by what is measured. */
@@ -79,12 +77,12 @@ console.log(text)
 
 /** One visit with nothing known, then some when all is known and nothing is left to do. */
 async function measure(way, network, keep) {
-  const [mode, placeholder = '', apart, quality] = WAYS[way]
+  const [mode, placeholder = '', apart] = WAYS[way]
   const pixgate = mode === 'next' ? undefined : await startPixgate()
   const env = { EXAMPLE_PLACEHOLDER: placeholder, EXAMPLE_BLURS: mode === 'next' && placeholder ? blurs : '' }
   const app = await startExample(mode, origin.url, { env })
   // Behind an ingress both are: the rule is what differs.
-  const ingress = await startIngress({ port, app: app.address, pixgate: pixgate && PIXGATE_URL, certificates, shared: !apart, quality })
+  const ingress = await startIngress({ port, app: app.address, pixgate: pixgate && PIXGATE_URL, certificates, shared: !apart })
   const url = mode === 'next' ? 'https://www.shop.test' : `https://www.shop.test/${mode}`
   // The app itself is warm in both: this is about pictures. The home page has none of them.
   for (let n = 0; n < 3; n += 1) await (await fetch(app.url)).text()
@@ -193,7 +191,7 @@ function bytesAt(curve, score) {
 }
 
 function times() {
-  const lines = [`Medians of ${rounds} rounds, ${WARM} warm visits in each; ten pictures, 1280 x 800, Chromium, quality 75 where nothing else is said.`, '', '| network | state | way | LCP, ms | last picture, ms | image bytes |', '|---|---|---|---|---|---|']
+  const lines = [`Medians of ${rounds} rounds, ${WARM} warm visits in each; ten pictures, 1280 x 800, Chromium, quality 75.`, '', '| network | state | way | LCP, ms | last picture, ms | image bytes |', '|---|---|---|---|---|---|']
   for (const network of Object.keys(NETWORKS)) {
     for (const state of ['cold', 'warm']) {
       for (const way of Object.keys(WAYS)) {
@@ -212,7 +210,7 @@ function sizes() {
   const stepScores = scores(steps)
   const curves = new Map(sources.map((source, n) => [source, qualities.map((_, k) => [stepScores[n * qualities.length + k], steps[n * qualities.length + k][1].length])]))
   const lines = ['| answers | mean score | image bytes | Next.js’s bytes at the same scores | ratio | not reached by Next.js |', '|---|---|---|---|---|---|']
-  for (const [way, state, name] of [[OWN, 'warm', OWN], [ANY, 'cold', 'Pixgate, cold'], [ANY, 'warm', 'Pixgate, warm'], [LOWER, 'cold', 'Pixgate, quality 50, cold'], [LOWER, 'warm', 'Pixgate, quality 50, warm']]) {
+  for (const [way, state, name] of [[OWN, 'warm', OWN], [ANY, 'cold', 'Pixgate, cold'], [ANY, 'warm', 'Pixgate, warm']]) {
     const given = bodies.get([way, state].join())
     if (!given) continue
     const reached = scores(sources.map((source) => [source, given.get(source).body]))

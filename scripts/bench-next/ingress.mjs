@@ -26,10 +26,9 @@ export async function makeCertificates() {
 /**
  * Starts nginx on `port`: `app` is the address of the build of the example and `pixgate` that of the service. What it has
  * handed over is beyond recall for what is worth more, so its send buffer is small (examples/line.rs says why). With one
- * certificate for both hosts a browser has one connection to them. `quality` is what the rule on `/_next/image` asks for
- * where the page asks for 75.
+ * certificate for both hosts a browser has one connection to them.
  */
-export async function startIngress({ port, app, pixgate, certificates, shared, quality = 75 }) {
+export async function startIngress({ port, app, pixgate, certificates, shared }) {
   const cwd = mkdtempSync(join(tmpdir(), 'pixgate-ingress-'))
   const ready = await freePort()
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${cwd}/${name};`).join(' ')
@@ -42,8 +41,7 @@ export async function startIngress({ port, app, pixgate, certificates, shared, q
     ${locations}
   }`
   const pass = (path, to) => `location ${path} { proxy_pass ${to}; }`
-  const asked = `if ($args ~ ^(.*&)q=75$) { set $args $1q=${quality}; }`
-  const rules = `location = /ingress/_next/image { ${asked} proxy_pass http://pixgate/_next/image; }` + pass('= /own/image', 'http://pixgate/image')
+  const rules = pass('= /ingress/_next/image', 'http://pixgate/_next/image') + pass('= /own/image', 'http://pixgate/image')
   const { both } = certificates
   writeFileSync(
     join(cwd, 'nginx.conf'),
