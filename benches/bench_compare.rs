@@ -1,6 +1,6 @@
 //! Pixgate against what it replaces, in one run on one machine: sharp called as Next.js calls it, a Next.js production
 //! build, oximg, and for hits a bare actix handler. One client asks all of them for the same pictures, A B A B; each cold
-//! job is a source of its own. `cargo bench --bench bench_compare -- [cold|score|hits|widths|rss|start ...]`, all without
+//! job is a source of its own. `cargo bench --bench bench_compare -- [cold|same|score|hits|widths|rss|start ...]`, all without
 //! names; `PIXGATE_BENCH_QUICK=1` for minutes instead of a quarter of an hour; `PIXGATE_CORPUS=DIR` adds `DIR/photos`.
 //! The tables are printed and written to `bench/compare.md` in the target directory. `scripts/peers.sh` installs the peers.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
@@ -13,14 +13,15 @@
 #[path = "compare/mod.rs"]
 mod compare;
 
-use compare::{Bench, bare, cold, hits, memory, score, start, widths};
+use compare::{Bench, bare, cold, hits, memory, same, score, start, widths};
 
 /// A section and the name by which it is chosen.
 type Section = (&'static str, fn(&mut Bench));
 
-const SECTIONS: [Section; 6] = [
+const SECTIONS: [Section; 7] = [
     ("start", start::run),
     ("cold", cold::run),
+    ("same", same::run),
     ("score", score::run),
     ("hits", hits::run),
     ("widths", widths::run),

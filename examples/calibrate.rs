@@ -1,12 +1,14 @@
-//! Measures encoders on pictures: `cargo run --release --example calibrate -- anchors|small|drawings|times DIR|FILE...`.
+//! Measures encoders: `cargo run --release --example calibrate -- anchors TARGETS PHOTOGRAPH... [-- GRAPHIC...]`
+//! or `times DIR|FILE...`.
 //!
-//! `anchors` prints the rows of `src/imaging/codec/quality.rs`, of photographs: the native settings at which each encoder's
-//! mean SSIMULACRA2, at 640 and 1080 pixels against the picture scaled in linear light, is libwebp's. `small` prints
-//! libaom's for small ones, at 192, 256 and 384 pixels; `drawings` prints libaom's for graphics. `times` prints milliseconds
-//! of CPU and bytes at quality 75. Reads only; takes minutes. Transparency is shown over white.
+//! `anchors` prints the table of `src/imaging/codec/quality.rs`: the native levels at which each encoder's mean SSIMULACRA2
+//! is that of what `benches/compare/peers/anchors.mjs` made of the same files in TARGETS, kind by kind, against the source
+//! scaled in linear light. `times` prints milliseconds of CPU and bytes at quality 75. Reads only; `anchors` takes most of
+//! an hour. Transparency is shown over white.
 #![expect(clippy::print_stdout, reason = "a tool that prints a table")]
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -14,22 +16,28 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use pixgate::format::ImageFormat;
 use pixgate::imaging::Picture;
-use pixgate::imaging::calibration::{self, Native};
+use pixgate::imaging::calibration::{self, Kind, Native};
 use pixgate::variant::{Effort, Quality};
 use ssimulacra2::{ColorPrimaries, Rgb, TransferCharacteristic, compute_frame_ssimulacra2};
 
-const WIDTHS: [u32; 2] = [640, 1080];
-const SMALL_WIDTHS: [u32; 3] = [192, 256, 384];
-const ANCHORS: [u8; 10] = [1, 10, 25, 50, 60, 70, 75, 80, 85, 90];
-const LADDER_AOM: [u8; 14] = [1, 4, 8, 12, 16, 20, 23, 26, 29, 33, 39, 46, 54, 63];
-const LADDER: [u8; 14] = [5, 10, 20, 30, 40, 48, 55, 61, 67, 73, 79, 85, 90, 96];
+const WIDTHS: [u32; 6] = [192, 256, 384, 640, 1080, 1920];
+/// Up to 60 the coarse setting of libaom counts, from 61 on the fine one; sharp's score at 61 lies between its neighbours'.
+const QUALITIES: [u8; 11] = [1, 10, 25, 50, 60, 70, 75, 80, 85, 90, 100];
+const COARSE: u8 = 60;
+const LADDER_AOM: [u8; 11] = [1, 6, 11, 16, 21, 26, 31, 36, 42, 50, 60];
+const LADDER: [u8; 11] = [2, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100];
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let usage = "usage: calibrate anchors|small|drawings|times DIR|FILE...";
+    let usage = "usage: calibrate anchors TARGETS PHOTOGRAPH... [-- GRAPHIC...] | times DIR|FILE...";
     let mode = arguments.next().context(usage)?;
-    let mut paths = Vec::new();
+    let targets = if mode == "anchors" { arguments.next().context(usage)? } else { String::new() };
+    let (mut paths, mut drawn) = (Vec::new(), None);
     for path in arguments.map(PathBuf::from) {
+        if path.as_os_str() == "--" {
+            drawn = Some(paths.len());
+            continue;
+        }
         if path.is_dir() {
             for entry in std::fs::read_dir(&path).with_context(|| path.display().to_string())? {
                 paths.push(entry?.path());
@@ -38,91 +46,147 @@ fn main() -> Result<()> {
             paths.push(path);
         }
     }
-    paths.sort();
-    let mut pictures = Vec::new();
-    for path in paths {
-        match std::fs::read(&path).ok().map(|bytes| calibration::decode(&bytes)) {
-            // JPEG has no alpha.
-            Some(Ok(picture)) if !picture.alpha || mode == "drawings" => pictures.push((path, picture)),
-            _ => println!("# left out: {}", path.display()),
-        }
-    }
-    anyhow::ensure!(!pictures.is_empty(), usage);
-    println!("# {} pictures", pictures.len());
+    anyhow::ensure!(!paths.is_empty(), usage);
+    let (photographs, graphics) = paths.split_at(drawn.unwrap_or(paths.len()));
     match mode.as_str() {
-        "anchors" => anchors(&pictures),
-        "small" => levels(&pictures, &SMALL_WIDTHS),
-        "drawings" => levels(&pictures, &WIDTHS),
-        "times" => times(&pictures),
+        "anchors" => anchors(Path::new(&targets), photographs, graphics),
+        "times" => times(&paths),
         other => anyhow::bail!("unknown mode {other}; {usage}"),
     }
 }
 
-fn scaled(pictures: &[(PathBuf, Picture)], widths: &[u32]) -> Result<Vec<Picture>> {
+/// An image as it should look, and what sharp made of it.
+struct Reference {
+    picture: Picture,
+    kind: Kind,
+    /// By quality, in the order of [`QUALITIES`].
+    made: [PathBuf; QUALITIES.len()],
+}
+
+fn references(targets: &Path, paths: &[PathBuf], drawn: bool) -> Result<Vec<Reference>> {
     let mut references = Vec::new();
-    for (_, picture) in pictures {
-        for width in widths {
-            references.push(calibration::scale(picture, *width)?);
+    for path in paths {
+        let source = calibration::decode(&std::fs::read(path)?).with_context(|| path.display().to_string())?;
+        let name = path.file_name().context("a file has a name")?.to_string_lossy();
+        for width in WIDTHS.into_iter().filter(|width| *width <= source.width) {
+            let made = QUALITIES.map(|quality| targets.join(format!("{width}/{quality}/{name}")));
+            // sharp rounds heights otherwise.
+            let first = calibration::decode(&std::fs::read(with(&made[0], "webp"))?)?;
+            let picture = calibration::scale_to(&source, first.width, first.height)?;
+            let kind = calibration::kind(&picture);
+            // Small drawings look like photographs and stars like drawings; neither says anything about the others.
+            if drawn == (kind == Kind::Graphic) {
+                references.push(Reference { kind, picture, made });
+            }
         }
     }
     Ok(references)
 }
 
-fn levels(pictures: &[(PathBuf, Picture)], widths: &[u32]) -> Result<()> {
-    let references = scaled(pictures, widths)?;
-    let webp = curve(&references, &ANCHORS, Native::Webp)?;
-    let aom = curve(&references, &LADDER_AOM, Native::Aom)?;
-    let dense = curve(&references, &LADDER_AOM, Native::AomDense)?;
-    println!("# quality: score (webp bytes) -> libaom (bytes), dense (bytes)");
-    for (quality, score, bytes) in &webp {
-        let [a, d] = [&aom, &dense].map(|curve| setting(curve, *score));
-        println!("# {quality:>3}: {score:5.1} ({bytes:.0}) -> {:.1} ({:.0}), {:.1} ({:.0})", a.0, a.1, d.0, d.1);
-    }
-    Ok(())
+fn with(path: &Path, format: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(".");
+    path.push(format);
+    PathBuf::from(path)
 }
 
-/// One encoder's mean score and bytes at each of its settings.
+/// Level or quality, mean score, and the mean logarithm of the bytes.
 type Curve = Vec<(f64, f64, f64)>;
 
-fn anchors(pictures: &[(PathBuf, Picture)]) -> Result<()> {
-    let references = scaled(pictures, &WIDTHS)?;
-    let webp = curve(&references, &ANCHORS, Native::Webp)?;
-    let aom = curve(&references, &LADDER_AOM, Native::Aom)?;
-    let dense = curve(&references, &LADDER_AOM, Native::AomDense)?;
-    let webp_dense = curve(&references, &LADDER, Native::WebpDense)?;
-    let mozjpeg = curve(&references, &LADDER, Native::Mozjpeg)?;
-    let rav1e = curve(&references, &LADDER, Native::Rav1e)?;
-    println!(
-        "# quality: score (webp bytes) -> libaom (bytes), dense (bytes), rav1e (bytes), mozjpeg (bytes), dense webp (bytes)"
-    );
-    for (quality, score, bytes) in &webp {
-        let [a, d, r, m, w] = [&aom, &dense, &rav1e, &mozjpeg, &webp_dense].map(|curve| setting(curve, *score));
-        println!(
-            "# {quality:>3}: {score:5.1} ({bytes:.0}) -> {:.1} ({:.0}), {:.1} ({:.0}), {:.1} ({:.0}), {:.1} ({:.0}), {:.1} ({:.0})",
-            a.0, a.1, d.0, d.1, r.0, r.1, m.0, m.1, w.0, w.1
-        );
+fn anchors(targets: &Path, photographs: &[PathBuf], graphics: &[PathBuf]) -> Result<()> {
+    let mut references = references(targets, photographs, false)?;
+    references.extend(self::references(targets, graphics, true)?);
+    let kinds = [Kind::Small, Kind::Medium, Kind::Large, Kind::Graphic];
+    // Large ones take most of the time; one in two says as much.
+    let of = |kind: Kind| -> Vec<&Reference> {
+        let all = references.iter().filter(|reference| reference.kind == kind);
+        all.step_by(if kind == Kind::Large { 2 } else { 1 }).collect()
+    };
+    // JPEG has no alpha, and sharp shows what had one over black.
+    let opaque = |kind| of(kind).into_iter().filter(|reference| !reference.picture.alpha).collect();
+    let mut sharp = BTreeMap::new();
+    for kind in kinds.into_iter().filter(|kind| !of(*kind).is_empty()) {
+        println!("# {kind:?}: {} images", of(kind).len());
+        for format in ["avif", "webp", "jpeg"] {
+            let references = if format == "jpeg" { opaque(kind) } else { of(kind) };
+            let curve = curve(&references, &QUALITIES, |reference, quality| {
+                let at = QUALITIES.iter().position(|known| *known == quality).context("a quality of the list")?;
+                Ok(std::fs::read(with(&reference.made[at], format))?)
+            })?;
+            let shown: Vec<String> = curve.iter().map(|(quality, score, _)| format!("{quality}: {score:.1}")).collect();
+            println!("# sharp, {format}: {}", shown.join(", "));
+            sharp.insert((kind, format), curve);
+        }
     }
-    for (quality, score, _) in &webp {
-        let [a, d, r, m, w] =
-            [&aom, &dense, &rav1e, &mozjpeg, &webp_dense].map(|curve| setting(curve, *score).0.round());
-        println!("    anchor({quality:.1}, ({a:.1}, _, {d:.1}), (_, _), {r:.1}, {m:.1}, {w:.1}),");
+    let aom = |effort| move |kind, coarse| Native::Aom { effort, kind, coarse };
+    fit("AOM_FAST", &LADDER_AOM, &sharp, "avif", of, aom(Effort::Fast))?;
+    fit("AOM_DENSE", &LADDER_AOM, &sharp, "avif", of, aom(Effort::Dense))?;
+    fit("WEBP_FAST", &LADDER, &sharp, "webp", of, |_, _| Native::Webp(Effort::Fast))?;
+    fit("WEBP_DENSE", &LADDER, &sharp, "webp", of, |_, _| Native::Webp(Effort::Dense))?;
+    fit("MOZJPEG", &LADDER, &sharp, "jpeg", opaque, |_, _| Native::Mozjpeg)?;
+    fit("RAV1E", &LADDER, &sharp, "avif", of, |_, _| Native::Rav1e)
+}
+
+/// Prints an encoder's scale, and its bytes in sharp's.
+fn fit<'a>(
+    name: &str,
+    ladder: &[u8],
+    sharp: &BTreeMap<(Kind, &str), Curve>,
+    format: &str,
+    of: impl Fn(Kind) -> Vec<&'a Reference>,
+    native: impl Fn(Kind, bool) -> Native,
+) -> Result<()> {
+    println!("const {name}: Scale = Scale {{");
+    let mut known: Vec<(Native, Kind, Curve)> = Vec::new();
+    for kind in [Kind::Small, Kind::Medium, Kind::Large, Kind::Huge, Kind::Graphic] {
+        // What no source is large enough for is judged by the next smaller, at its own setting.
+        let judged = if kind == Kind::Huge { Kind::Large } else { kind };
+        let Some(target) = sharp.get(&(judged, format)) else { continue };
+        let (mut levels, mut ratios) = (Vec::new(), Vec::new());
+        let mut push = |coarse: bool, score: f64, bytes: Option<f64>| -> Result<()> {
+            let native = native(kind, coarse);
+            if !known.iter().any(|(other, of, _)| (*other, *of) == (native, judged)) {
+                let encode =
+                    |reference: &Reference, level| Ok(calibration::encode_native(&reference.picture, native, level)?);
+                known.push((native, judged, curve(&of(judged), ladder, encode)?));
+            }
+            let found = known.iter().find(|(other, of, _)| (*other, *of) == (native, judged));
+            let (level, own) = found.map_or((f64::NAN, f64::NAN), |(_, _, curve)| setting(curve, score));
+            levels.push(format!("{level:.1}"));
+            ratios.extend(bytes.map(|bytes| format!("{:.2}", (own - bytes).exp())));
+            Ok(())
+        };
+        for (at, (quality, score, bytes)) in target.iter().enumerate() {
+            push(*quality <= f64::from(COARSE), *score, Some(*bytes))?;
+            if *quality == f64::from(COARSE) {
+                let next = target[at + 1];
+                push(false, score + (next.1 - score) / (next.0 - quality), None)?;
+            }
+        }
+        println!("    // bytes in sharp's: {}", ratios.join(", "));
+        println!("    {}: [{}],", format!("{kind:?}").to_lowercase(), levels.join(", "));
     }
+    println!("}};");
     Ok(())
 }
 
-/// Mean score and bytes over all references, at every setting.
-fn curve(references: &[Picture], ladder: &[u8], native: impl Fn(u8) -> Native + Sync) -> Result<Curve> {
-    let jobs: Vec<(usize, &Picture)> =
-        (0..ladder.len()).flat_map(|step| references.iter().map(move |picture| (step, picture))).collect();
+/// Means over all references, at every step.
+fn curve(
+    references: &[&Reference],
+    ladder: &[u8],
+    encode: impl Fn(&Reference, u8) -> Result<Vec<u8>> + Sync,
+) -> Result<Curve> {
+    let jobs: Vec<(usize, &Reference)> =
+        (0..ladder.len()).flat_map(|step| references.iter().map(move |reference| (step, *reference))).collect();
     let next = AtomicUsize::new(0);
     let sums = Mutex::new(vec![(0.0, 0.0); ladder.len()]);
     let work = || -> Result<()> {
         while let Some((step, reference)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let bytes = calibration::encode_native(reference, native(ladder[*step]))?;
-            let score = score(reference, &calibration::decode(&bytes)?)?;
+            let bytes = encode(reference, ladder[*step])?;
+            let score = score(&reference.picture, &calibration::decode(&bytes)?)?;
             let mut sums = sums.lock().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
             sums[*step].0 += score;
-            sums[*step].1 += bytes.len() as f64;
+            sums[*step].1 += (bytes.len() as f64).ln();
         }
         Ok(())
     };
@@ -136,7 +200,7 @@ fn curve(references: &[Picture], ladder: &[u8], native: impl Fn(u8) -> Native + 
     Ok(ladder.iter().zip(sums).map(|(step, (score, bytes))| (f64::from(*step), score / count, bytes / count)).collect())
 }
 
-/// Setting and bytes at which a curve has this score, between its steps; its nearest end outside.
+/// Level and logarithm of the bytes at which a curve has this score, between its steps; its nearest end outside.
 fn setting(curve: &Curve, score: f64) -> (f64, f64) {
     for pair in curve.windows(2) {
         let (a, b) = (pair[0], pair[1]);
@@ -163,9 +227,10 @@ fn score(reference: &Picture, encoded: &Picture) -> Result<f64> {
     Ok(compute_frame_ssimulacra2(linear(reference)?, linear(encoded)?)?)
 }
 
-fn times(pictures: &[(PathBuf, Picture)]) -> Result<()> {
+fn times(paths: &[PathBuf]) -> Result<()> {
     let quality = Quality::new(75).context("75 is a quality")?;
-    for (path, picture) in pictures {
+    for path in paths {
+        let picture = &calibration::decode(&std::fs::read(path)?).with_context(|| path.display().to_string())?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let megapixels = f64::from(picture.width) * f64::from(picture.height) / 1e6;
         let (hash, _) = median(|| calibration::placeholder(picture).map(|set| set.png.len()))?;

@@ -14,6 +14,7 @@ pub(crate) mod peers;
 pub(crate) mod pictures;
 pub(crate) mod process;
 pub(crate) mod report;
+pub(crate) mod same;
 pub(crate) mod score;
 pub(crate) mod stages;
 pub(crate) mod start;
@@ -53,7 +54,7 @@ impl Bench {
         ));
         report.line("");
         report.table(&["picture", "class", "size", "bytes"]);
-        for source in &sources {
+        for source in sources.iter().filter(|source| source.class != Class::More) {
             let (width, height) = source.size;
             report.row(&[
                 source.name.clone(),

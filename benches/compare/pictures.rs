@@ -20,6 +20,8 @@ pub(crate) enum Class {
     Screenshot,
     Huge,
     Page,
+    /// More photographs, of fixtures and corpus, for what is measured over many.
+    More,
 }
 
 impl Class {
@@ -33,6 +35,7 @@ impl Class {
             Self::Screenshot => "screenshot with text",
             Self::Huge => "25 MP progressive JPEG",
             Self::Page => "12 MP photograph",
+            Self::More => "more photographs",
         }
     }
 }
@@ -59,6 +62,9 @@ impl Source {
 }
 
 const FROM_CORPUS: usize = 5;
+/// All photographs among the fixtures.
+const FIXTURES: [&str; 7] =
+    ["lake.jpg", "hubble.jpg", "retina.jpg", "coffee.jpg", "dusk.jpg", "astronaut.jpg", "cat.webp"];
 
 pub(crate) fn all(corpus: Option<&Path>, quick: bool) -> Vec<Source> {
     let fixture = |name: &str, class| {
@@ -76,12 +82,24 @@ pub(crate) fn all(corpus: Option<&Path>, quick: bool) -> Vec<Source> {
     sources.push(fixture("screenshot.png", Class::Screenshot));
     let largest = sources[0].clone();
     let kept = if quick { 1 } else { FROM_CORPUS };
-    sources.extend(found.iter().filter(|source| source.class == Class::Photo).take(kept).cloned());
+    let (photos, more) = split(&found, kept);
+    sources.extend(photos);
+    let known: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
+    let rest = FIXTURES.iter().filter(|name| !known.iter().any(|known| known == *name));
+    sources.extend(rest.map(|name| fixture(name, Class::More)));
+    sources.extend(more);
     for (class, size, progressive) in [(Class::Huge, (6144, 4096), true), (Class::Page, (4243, 2829), false)] {
         let own = found.iter().find(|source| source.class == class).cloned();
         sources.push(own.unwrap_or_else(|| enlarged(&largest, class, size, progressive)));
     }
     sources
+}
+
+/// The first few photographs of the corpus, and the rest.
+fn split(found: &[Source], kept: usize) -> (Vec<Source>, Vec<Source>) {
+    let photos = found.iter().filter(|source| source.class == Class::Photo);
+    let more = photos.clone().skip(kept).map(|source| Source { class: Class::More, ..source.clone() });
+    (photos.clone().take(kept).cloned().collect(), more.collect())
 }
 
 /// Every third file, so that a few are of many kinds; the large ones by their size.

@@ -1,5 +1,5 @@
-//! Bytes at equal score: encoders disagree about what quality 75 is, so each is asked for a ladder of qualities and its
-//! bytes are read off where it reaches the same SSIMULACRA2.
+//! Bytes at equal score: photograph by photograph encoders disagree about what a quality is, so each is asked for a ladder
+//! of qualities and its bytes are read off where it reaches the same SSIMULACRA2.
 //!
 //! Between the steps of a ladder the logarithm of the bytes is interpolated over the score, picture by picture; the ratio
 //! is the geometric mean over pictures, at our own quality 75 and over the range of scores that both ladders reach. Ours are
@@ -129,7 +129,8 @@ pub(crate) fn refined(peer: &Peer, request: &Request) -> Option<client::Answer> 
     None
 }
 
-fn judged(bench: &Bench, jobs: &[(Source, u32)], answers: &[Option<client::Answer>]) -> Points {
+/// Each job's score and the logarithm of its bytes.
+pub(crate) fn judged(bench: &Bench, jobs: &[(Source, u32)], answers: &[Option<client::Answer>]) -> Points {
     let good = |at: usize| answers[at].as_ref().filter(|answer| answer.ok).map(|answer| answer.body.as_slice());
     let outputs: Vec<(&Source, &[u8])> =
         jobs.iter().enumerate().map(|(at, (source, _))| (source, good(at).unwrap_or_default())).collect();

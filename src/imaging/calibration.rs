@@ -6,26 +6,35 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
+pub use super::codec::Kind;
 use super::codec::{self, avif, jpeg, webp};
 use super::{AvifEngine, Error, Picture, PlaceholderSet, Settings, decode, resize};
 use crate::format::ImageFormat;
-use crate::variant::{Effort, Geometry, Quality};
+use crate::variant::{Effort, Geometry, Quality, Rgb};
 
-/// An encoder at a setting of its own.
+/// An encoder and how it goes about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Native {
-    /// libaom at a `cq-level`, 0 best to 63 worst, at the fast setting.
-    Aom(u8),
-    /// The same at the dense setting.
-    AomDense(u8),
-    /// ravif at a quality, 1 worst to 100 best.
-    Rav1e(u8),
-    /// libwebp at a quality, 0 worst to 100 best, always lossy, at the fast setting.
-    Webp(u8),
-    /// The same at the dense setting.
-    WebpDense(u8),
-    /// mozjpeg at a quality, 1 worst to 100 best, 4:2:0.
-    Mozjpeg(u8),
+    /// libaom; its level is the `cq-level`, 0 best to 63 worst. `coarse` is the setting for coarse qualities.
+    Aom {
+        /// Fast or dense.
+        effort: Effort,
+        /// Whose setting it is.
+        kind: Kind,
+        /// That of coarse qualities.
+        coarse: bool,
+    },
+    /// ravif, 1 worst to 100 best.
+    Rav1e,
+    /// libwebp, 0 worst to 100 best, always lossy.
+    Webp(Effort),
+    /// mozjpeg, 1 worst to 100 best; of graphics with full chroma.
+    Mozjpeg,
+}
+
+/// What a scaled image is taken for.
+pub fn kind(picture: &Picture) -> Kind {
+    Kind::of(picture)
 }
 
 /// Decodes any source format with default limits.
@@ -39,18 +48,24 @@ pub fn decode(bytes: &[u8]) -> Result<Picture, Error> {
 pub fn scale(picture: &Picture, width: u32) -> Result<Picture, Error> {
     let width = width.min(picture.width);
     let height = (f64::from(picture.height) * f64::from(width) / f64::from(picture.width)).round().max(1.0) as u32;
+    scale_to(picture, width, height)
+}
+
+/// Scales to a size.
+pub fn scale_to(picture: &Picture, width: u32, height: u32) -> Result<Picture, Error> {
     resize::apply_to(picture, &Geometry::Scale { width, height }, None).map(Cow::into_owned)
 }
 
-/// Encodes at a native setting.
-pub fn encode_native(picture: &Picture, native: Native) -> Result<Vec<u8>, Error> {
+/// Encodes at a native level.
+pub fn encode_native(picture: &Picture, native: Native, level: u8) -> Result<Vec<u8>, Error> {
     match native {
-        Native::Aom(cq_level) => avif::encode_aom(picture, cq_level, Effort::Fast),
-        Native::AomDense(cq_level) => avif::encode_aom(picture, cq_level, Effort::Dense),
-        Native::Rav1e(quality) => avif::encode_rav1e(picture, f32::from(quality)),
-        Native::Webp(quality) => webp::encode_native(picture, f32::from(quality), Effort::Fast),
-        Native::WebpDense(quality) => webp::encode_native(picture, f32::from(quality), Effort::Dense),
-        Native::Mozjpeg(quality) => jpeg::encode_native(picture, quality, false),
+        Native::Aom { effort, kind, coarse } => avif::encode_aom(picture, kind, level, effort, coarse),
+        Native::Rav1e => avif::encode_rav1e(picture, f32::from(level)),
+        Native::Webp(effort) => webp::encode_native(picture, f32::from(level), effort),
+        Native::Mozjpeg => {
+            let flat = resize::flatten(picture.clone(), Rgb::WHITE);
+            jpeg::encode_native(&flat, level, Kind::of(&flat) == Kind::Graphic)
+        }
     }
 }
 

@@ -24,7 +24,8 @@ use std::time::{Duration, Instant};
 
 pub use crate::record::PlaceholderSet;
 pub use codec::avif::AvifEngine;
-pub(crate) use codec::avif::SMALL;
+pub(crate) use codec::avif::is_thorough;
+pub(crate) use codec::kind::SMALL;
 use codec::webp::AnimationEncoder;
 pub use decode::Picture;
 pub use decode::isolated::{COMMAND as DECODER_COMMAND, serve as serve_decoder};

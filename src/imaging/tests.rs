@@ -45,7 +45,7 @@ fn a_still_picture_in_every_output_format() {
 
 #[test]
 fn the_original_is_kept_where_encoding_again_makes_it_larger() {
-    let (source, rendered) = run("astronaut.jpg", Output::Still(ImageFormat::Jpeg), None, 100, None);
+    let (source, rendered) = run("dusk.jpg", Output::Still(ImageFormat::Jpeg), None, 100, None);
     let rendered = rendered.expect("rendered");
     assert!(rendered.original);
     assert!(rendered.bytes.len() <= source.len());

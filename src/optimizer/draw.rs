@@ -74,7 +74,8 @@ impl Optimizer {
         let drawn = drawn?;
         if let (Output::Still(format), Some(took)) = (transform.output, drawn.timings.encode) {
             let (width, height) = transform.geometry.size();
-            self.pace.note(format, u64::from(width) * u64::from(height), took);
+            let pixels = u64::from(width) * u64::from(height);
+            self.pace.note(format, pixels, transform.quality, took);
         }
         for (stage, time) in [("resize", drawn.timings.resize), ("encode", drawn.timings.encode)] {
             self.metrics.observe_stage(stage, time.unwrap_or_default());

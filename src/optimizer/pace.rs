@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use super::Optimizer;
 use crate::format::{ImageFormat, Negotiated};
-use crate::imaging::{AvifEngine, SMALL};
+use crate::imaging::{AvifEngine, SMALL, is_thorough};
 use crate::record::SourceRecord;
-use crate::variant::{FormatWish, Output, Wish};
+use crate::variant::{FormatWish, Output, Quality, Wish};
 
 /// Picoseconds a pixel before anything was measured: two cores of a server of these years, rounded up.
 const AOM: u64 = 50_000;
+const AOM_THOROUGH: u64 = 130_000;
 const RAV1E: u64 = 500_000;
 const WEBP: u64 = 45_000;
 /// Smaller outputs say more about the fixed cost of a call, and smaller photographs are encoded otherwise.
@@ -21,17 +22,21 @@ const TELLING: u64 = SMALL;
 /// What the formats that compete take for a pixel, in picoseconds: a moving average over about eight renders.
 pub(super) struct Pace {
     avif: AtomicU64,
+    /// At the settings that search longer.
+    avif_thorough: AtomicU64,
     webp: AtomicU64,
 }
 
 impl Pace {
     pub(super) fn new(engine: AvifEngine) -> Self {
-        let avif = if engine == AvifEngine::Rav1e { RAV1E } else { AOM };
-        Self { avif: AtomicU64::new(avif), webp: AtomicU64::new(WEBP) }
+        let rav1e = engine == AvifEngine::Rav1e;
+        let [avif, avif_thorough] = [AOM, AOM_THOROUGH].map(|aom| AtomicU64::new(if rav1e { RAV1E } else { aom }));
+        Self { avif, avif_thorough, webp: AtomicU64::new(WEBP) }
     }
 
-    fn of(&self, format: ImageFormat) -> Option<&AtomicU64> {
+    fn of(&self, format: ImageFormat, pixels: u64, quality: Quality) -> Option<&AtomicU64> {
         match format {
+            ImageFormat::Avif if is_thorough(pixels, quality) => Some(&self.avif_thorough),
             ImageFormat::Avif => Some(&self.avif),
             ImageFormat::Webp => Some(&self.webp),
             _ => None,
@@ -39,16 +44,18 @@ impl Pace {
     }
 
     /// Notes what encoding `pixels` took.
-    pub(super) fn note(&self, format: ImageFormat, pixels: u64, took: Duration) {
-        let Some(pace) = self.of(format).filter(|_| pixels > TELLING) else { return };
+    pub(super) fn note(&self, format: ImageFormat, pixels: u64, quality: Option<Quality>, took: Duration) {
+        let pace = self.of(format, pixels, quality.unwrap_or(Quality::DEFAULT));
+        let Some(pace) = pace.filter(|_| pixels > TELLING) else { return };
         let now = u64::try_from(took.as_nanos() * 1_000 / u128::from(pixels)).unwrap_or(u64::MAX);
         // Two at once may lose one of them, which is one of many.
         let before = pace.load(Ordering::Relaxed);
         pace.store(before - before / 8 + now / 8, Ordering::Relaxed);
     }
 
-    fn predicted(&self, format: ImageFormat, pixels: u64) -> Duration {
-        let pace = self.of(format).map_or(0, |pace| pace.load(Ordering::Relaxed));
+    fn predicted(&self, format: ImageFormat, pixels: u64, quality: Option<Quality>) -> Duration {
+        let pace = self.of(format, pixels, quality.unwrap_or(Quality::DEFAULT));
+        let pace = pace.map_or(0, |pace| pace.load(Ordering::Relaxed));
         Duration::from_nanos(pace.saturating_mul(pixels) / 1_000)
     }
 }
@@ -71,7 +78,8 @@ impl Optimizer {
         }
         let (width, height) = transform.geometry.size();
         let pixels = u64::from(width) * u64::from(height);
-        let [avif, webp] = [ImageFormat::Avif, ImageFormat::Webp].map(|format| self.pace.predicted(format, pixels));
+        let [avif, webp] =
+            [ImageFormat::Avif, ImageFormat::Webp].map(|format| self.pace.predicted(format, pixels, transform.quality));
         let late = avif > imaging.progressive_budget && webp < avif;
         let format = FormatWish::Negotiated(Negotiated { preferred: Some(ImageFormat::Webp), ..negotiated });
         late.then_some(Wish { format, ..*wish })
@@ -85,15 +93,18 @@ mod tests {
     #[test]
     fn a_pace_follows_what_was_measured_and_tiny_outputs_do_not_count() {
         let pace = Pace::new(AvifEngine::Auto);
-        let large = 10_000_000;
-        assert_eq!(pace.predicted(ImageFormat::Avif, large), Duration::from_millis(500));
+        let huge = 10_000_000;
+        assert_eq!(pace.predicted(ImageFormat::Avif, huge, None), Duration::from_millis(500));
         for _ in 0..60 {
-            pace.note(ImageFormat::Avif, 1_000_000, Duration::from_millis(10));
-            pace.note(ImageFormat::Avif, SMALL, Duration::from_millis(10));
-            pace.note(ImageFormat::Png, 1_000_000, Duration::from_secs(9));
+            pace.note(ImageFormat::Avif, 1_000_000, None, Duration::from_millis(10));
+            pace.note(ImageFormat::Avif, SMALL, None, Duration::from_millis(10));
+            pace.note(ImageFormat::Png, 1_000_000, None, Duration::from_secs(9));
         }
-        let predicted = pace.predicted(ImageFormat::Avif, large);
+        let predicted = pace.predicted(ImageFormat::Avif, huge, None);
         assert!(predicted > Duration::from_millis(95) && predicted < Duration::from_millis(110), "{predicted:?}");
-        assert_eq!(pace.predicted(ImageFormat::Webp, large), Duration::from_millis(450), "each for itself");
+        assert_eq!(pace.predicted(ImageFormat::Webp, huge, None), Duration::from_millis(450), "each for itself");
+        let large = pace.predicted(ImageFormat::Avif, 2_000_000, None);
+        assert_eq!(large, Duration::from_millis(260), "another setting");
+        assert_eq!(pace.predicted(ImageFormat::Avif, 1_000_000, Quality::new(50)), Duration::from_millis(130));
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::harness::app::{App, Setup, TempDir};
 use crate::harness::client::enc;
 use crate::harness::origin::{Origin, Reply};
-use crate::harness::pictures::{animated_gif, busy, encoded};
+use crate::harness::pictures::{animated_gif, encoded};
 use crate::metadata::{over, stop, up};
 
 /// The quality of each lossy variant of a source that the store knows by now, once there are so many.
@@ -35,15 +35,16 @@ fn flat() -> image::DynamicImage {
 async fn flat_pictures_get_less_and_hard_ones_more() {
     let origin = Origin::start().await;
     origin.set("/flat.png", Reply::new(encoded(&flat(), image::ImageFormat::Png), "image/png"));
-    origin.set("/hard.png", Reply::new(encoded(&busy(900, 600, 7), image::ImageFormat::Png), "image/png"));
-    let photograph = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/images/lake.jpg");
-    origin.set("/photo.jpg", Reply::new(std::fs::read(photograph).expect("a fixture"), "image/jpeg"));
+    for (path, name) in [("/photo.jpg", "lake.jpg"), ("/stars.jpg", "hubble.jpg")] {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/images").join(name);
+        origin.set(path, Reply::new(std::fs::read(fixture).expect("a fixture"), "image/jpeg"));
+    }
     let dir = TempDir::new();
     let setup = || over(&dir).text("metadata.flush_interval", "100ms").set("avif.progressive", false);
     let app = setup().start().await;
     up(&app).await;
     let mut learned = Vec::new();
-    for path in ["/flat.png", "/photo.jpg", "/hard.png"] {
+    for path in ["/flat.png", "/photo.jpg", "/stars.jpg"] {
         let url = origin.url(path);
         // Each format and width is of the same quality, and the second costs neither download nor decode.
         for rest in ["w=640&f=webp&q=auto", "w=256&f=avif&q=auto", "w=256&f=jpeg&q=auto"] {

@@ -120,9 +120,9 @@ async fn what_only_became_better_is_made_smaller_too() {
 
 #[tokio::test]
 async fn what_would_not_become_smaller_keeps_its_name_for_long() {
-    let (_origin, url) = fixture("astronaut.jpg").await;
+    let (_origin, url) = fixture("retina.jpg").await;
     let app = Setup::new().start().await;
-    let target = image(&url, "w=16&f=webp&q=50");
+    let target = image(&url, "w=16&f=webp&q=75");
     let first = app.get(&target).await;
     assert!(max_age(&first) <= 60, "{}", first.must("cache-control"));
     let started = Instant::now();

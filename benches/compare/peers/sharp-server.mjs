@@ -1,24 +1,7 @@
-// sharp as Next.js 16 uses it (next/dist/server/image-optimizer/transform.js), behind the smallest HTTP server and without
-// a cache: GET /?url=…&w=…&q=…&f=avif|webp. What it costs is fetching, sharp and nothing else.
+// sharp as Next.js 16 uses it (optimize.mjs), behind the smallest HTTP server and without a cache: GET /?url=…&w=…&q=…&f=avif|webp. What it costs is fetching, sharp and nothing else.
 // Usage: node sharp-server.mjs PORT
 import { createServer } from 'node:http'
-import sharp from 'sharp'
-
-// Next.js blocks every loader but these, and halves the threads of one picture in production.
-const loaders = ['Heif', 'Jpeg', 'Nsgif', 'Png', 'Svg', 'Tiff', 'Webp'].map((name) => `VipsForeignLoad${name}`)
-sharp.block({ operation: ['VipsForeignLoad'] })
-sharp.unblock({ operation: loaders })
-if (sharp.concurrency() > 1) sharp.concurrency(Math.floor(Math.max(sharp.concurrency() / 2, 1)))
-
-async function optimize(buffer, width, quality, format) {
-  const transformer = sharp(buffer, { limitInputPixels: 268402689, sequentialRead: undefined })
-    .timeout({ seconds: 7 })
-    .rotate()
-    .resize(width, undefined, { withoutEnlargement: true })
-  if (format === 'avif') transformer.avif({ quality: Math.max(Math.round(quality * (50 / 80)), 1), effort: 3 })
-  else transformer.webp({ quality })
-  return transformer.toBuffer()
-}
+import { optimize } from './optimize.mjs'
 
 const server = createServer(async (request, response) => {
   try {

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mozjpeg::{ColorSpace, Compress};
 
-use super::{Error, Picture, graphic, quality};
+use super::{Error, Kind, Picture, quality};
 use crate::imaging::resize;
 use crate::variant::{Quality, Rgb};
 
@@ -16,12 +16,6 @@ const FULL_CHROMA_FROM: u8 = 90;
 
 /// Encodes `picture`, whose size was checked; alpha that is left is flattened onto white.
 pub(super) fn encode(picture: &Picture, quality: Quality) -> Result<Vec<u8>, Error> {
-    let full_chroma = quality.get() >= FULL_CHROMA_FROM;
-    encode_native(picture, quality::mozjpeg_quality(quality), full_chroma)
-}
-
-/// Encodes at mozjpeg's own quality, 1 to 100.
-pub(crate) fn encode_native(picture: &Picture, native: u8, full_chroma: bool) -> Result<Vec<u8>, Error> {
     let flat;
     let picture = if picture.alpha {
         flat = resize::flatten(picture.clone(), Rgb::WHITE);
@@ -29,7 +23,13 @@ pub(crate) fn encode_native(picture: &Picture, native: u8, full_chroma: bool) ->
     } else {
         picture
     };
-    let full_chroma = full_chroma || graphic::is_graphic(picture);
+    let kind = Kind::of(picture);
+    let full_chroma = kind == Kind::Graphic || quality.get() >= FULL_CHROMA_FROM;
+    encode_native(picture, quality::mozjpeg_quality(quality, kind), full_chroma)
+}
+
+/// Encodes what has no alpha at mozjpeg's own quality, 1 to 100.
+pub(crate) fn encode_native(picture: &Picture, native: u8, full_chroma: bool) -> Result<Vec<u8>, Error> {
     // Nothing shared is touched inside, so a caught unwind leaves nothing half done.
     let outcome = catch_unwind(AssertUnwindSafe(|| compress(picture, native, full_chroma)));
     match outcome {

@@ -1,16 +1,18 @@
 //! Pixels in, bytes of an output format out: one function a format, and one table of what quality means in each.
 //!
-//! The law: **encoders see only pixels of our own making**, so what they read is bounded and well-formed, and the same
-//! quality number means about the same visible quality in every lossy format (`quality.rs`).
+//! The law: **encoders see only pixels of our own making**, so what they read is bounded and well-formed, and the
+//! same quality number means in each lossy format what it means in Next.js (`quality.rs`).
 
 pub mod avif;
 mod graphic;
 pub(crate) mod jpeg;
+pub(crate) mod kind;
 mod png;
 pub(crate) mod quality;
 pub(crate) mod webp;
 
 use self::avif::AvifEngine;
+pub use self::kind::Kind;
 use super::{Error, Picture};
 use crate::format::ImageFormat;
 use crate::variant::{Effort, Quality};

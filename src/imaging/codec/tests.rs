@@ -86,7 +86,7 @@ fn webp_keeps_photographs_and_their_alpha() {
         let back = decoded(&bytes);
         assert_eq!(back.alpha, alpha);
         let score = score(&picture, &back);
-        assert!(score > 70.0, "{score}");
+        assert!(score > 60.0, "{score}");
         assert!(encoded(&picture, ImageFormat::Webp, 50).len() < bytes.len() / 2);
         if alpha {
             let same = picture.pixels.chunks_exact(4).zip(back.pixels.chunks_exact(4)).all(|(a, b)| a[3] == b[3]);
@@ -183,7 +183,7 @@ fn avif_keeps_photographs_and_their_alpha() {
             let back = decoded(&bytes);
             assert_eq!(back.alpha, alpha);
             let score = score(&picture, &back);
-            assert!(score > 65.0, "{engine:?}, alpha {alpha}: {score}");
+            assert!(score > 55.0, "{engine:?}, alpha {alpha}: {score}");
             if alpha {
                 let off = |(a, b): (&[u8], &[u8])| u64::from(a[3].abs_diff(b[3]));
                 let sum: u64 = picture.pixels.chunks_exact(4).zip(back.pixels.chunks_exact(4)).map(off).sum();
@@ -210,19 +210,25 @@ fn avif_keeps_the_colour_of_sharp_edges_in_drawings_only() {
     assert_eq!(profile(&encoded(&photo(64, 64, false), ImageFormat::Avif, 60)), 0);
 }
 
+/// What sharp, called as Next.js calls it, makes of the lake at 640 px: quality, and the scores of AVIF, WebP and JPEG
+/// against the source scaled in linear light (`benches/compare/peers/anchors.mjs`).
+const NEXT: [(u8, [f64; 3]); 3] = [(50, [41.5, 57.0, 56.3]), (75, [62.8, 66.2, 70.3]), (90, [70.2, 79.3, 79.3])];
+
 #[test]
-fn the_same_quality_scores_about_the_same_in_every_lossy_format() {
+fn the_same_quality_scores_about_what_it_does_in_nextjs() {
     let lake = decoded(include_bytes!("../../../fixtures/images/lake.jpg"));
     let lake = crate::imaging::calibration::scale(&lake, 640).unwrap();
-    for q in [50, 75, 90] {
-        let webp = score(&lake, &decoded(&encoded(&lake, ImageFormat::Webp, q)));
-        for (format, engine) in [
-            (ImageFormat::Jpeg, AvifEngine::Auto),
-            (ImageFormat::Avif, AvifEngine::Libaom),
-            (ImageFormat::Avif, AvifEngine::Rav1e),
+    for (q, [avif, webp, jpeg]) in NEXT {
+        for (format, engine, effort, next) in [
+            (ImageFormat::Avif, AvifEngine::Libaom, Effort::Fast, avif),
+            (ImageFormat::Avif, AvifEngine::Libaom, Effort::Dense, avif),
+            (ImageFormat::Avif, AvifEngine::Rav1e, Effort::Fast, avif),
+            (ImageFormat::Webp, AvifEngine::Auto, Effort::Fast, webp),
+            (ImageFormat::Webp, AvifEngine::Auto, Effort::Dense, webp),
+            (ImageFormat::Jpeg, AvifEngine::Auto, Effort::Fast, jpeg),
         ] {
-            let other = score(&lake, &decoded(&encode(&lake, format, quality(q), engine, Effort::Fast).unwrap()));
-            assert!((webp - other).abs() < 6.0, "{q}: webp {webp}, {format} {engine:?} {other}");
+            let own = score(&lake, &decoded(&encode(&lake, format, quality(q), engine, effort).unwrap()));
+            assert!((next - own).abs() < 8.0, "{q}: {format} {engine:?} {effort:?} {own}, {next} in Next.js");
         }
     }
 }

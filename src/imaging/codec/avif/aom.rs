@@ -23,36 +23,43 @@ pub(super) struct Setting {
     cpu_used: c_int,
     /// The lowest and the highest quantiser matrix: 0 spares fine detail least of all, 15 treats all frequencies alike.
     matrices: (c_int, c_int),
-    /// Whether blocks may be drawn from palettes and copied from elsewhere in the picture.
+    /// Whether blocks may be drawn from palettes and copied from elsewhere in the image.
     palettes: bool,
+    /// A search made short: square blocks of at least 8 px, one transform, and more weight on detail than on error.
+    short: bool,
 }
 
 impl Setting {
-    /// 9 is the fastest for stills: a tenth of the time of Next.js's AVIF, for some per cent more bytes than that. Of small
-    /// photographs these are 10 % and more, which 8 saves, for four to five times the time: 33 ms at 384 pixels wide. Of graphics
-    /// 9 makes poor work, because it tries no palettes: 8 takes a third fewer bytes at the same score, for three times the time.
+    /// The `cpu-used` that measures best for each, 9 being the fastest for stills: a tenth of the time of Next.js's AVIF.
     ///
-    /// 5 takes 7 to 9 % fewer bytes than 6, of photographs whose grain 9 already codes well too, where 6 saves nothing; but
-    /// four times the time: about a second a megapixel, so not of large ones.
+    /// 8 saves 7 % of the bytes for three to four times the time: 33 ms at 384 px wide, 90 ms at 1080, 230 ms at 1920. It is
+    /// worth it for small photographs, where 9 takes more bytes than Next.js at the same score, and for those about 1920 px
+    /// wide. Of graphics 9 makes poor work, because it tries no palettes: 8 takes a third fewer bytes for three times the time.
+    ///
+    /// At coarse qualities, scores of 50 and less, 8 saves nothing. A short search at 6 takes 8 % fewer bytes than 9 at 640 px
+    /// and 9 % at 1080 (70 and 130 ms for 10 and 25); the whole search saves 5 % more for 1.6 times its time.
+    ///
+    /// More effort: 5 takes 7 to 9 % fewer bytes than 6, of photographs whose grain 9 already codes well too, where 6 saves
+    /// nothing; but four times the time: about a second a megapixel, so not of huge ones.
     ///
     /// The matrices are what measures best with each, by SSIMULACRA2: 9 leaves to them what it does not weigh itself.
     ///
     /// libaom takes a photograph without grain, a blurred one for one, for a drawing. With palettes 8 makes three times
     /// the bytes of it, and 5 takes twice its time.
-    pub(super) const fn of(effort: Effort, kind: Kind, pixels: u64) -> Self {
+    pub(super) const fn of(effort: Effort, kind: Kind, coarse: bool) -> Self {
+        let short = coarse && matches!((effort, kind), (Effort::Fast, Kind::Small | Kind::Medium | Kind::Large));
         let (cpu_used, matrices) = match (effort, kind) {
-            (Effort::Fast, Kind::Photograph) => (9, (0, 4)),
-            (Effort::Fast, Kind::SmallPhotograph) => (8, (5, 10)),
-            (Effort::Dense, Kind::Photograph | Kind::SmallPhotograph) => (if pixels > LARGE { 6 } else { 5 }, (5, 10)),
+            _ if short => (6, (5, 6)),
+            (Effort::Fast, Kind::Medium | Kind::Huge) => (9, (0, 4)),
+            (Effort::Fast, Kind::Small | Kind::Large) => (8, (5, 10)),
+            (Effort::Dense, Kind::Small | Kind::Medium | Kind::Large) => (5, (5, 10)),
+            (Effort::Dense, Kind::Huge) => (6, (5, 10)),
             (Effort::Fast, Kind::Graphic) => (8, (2, 10)),
             (Effort::Dense, Kind::Graphic) => (6, (2, 10)),
         };
-        Self { cpu_used, matrices, palettes: matches!(kind, Kind::Graphic) }
+        Self { cpu_used, matrices, palettes: matches!(kind, Kind::Graphic), short }
     }
 }
-
-/// More pixels than a picture of 1920 px in the common shapes.
-const LARGE: u64 = 2_500_000;
 
 /// Encodes `picture` at `cq_level`, 0 best to 63 worst, and returns its OBUs (AV1 specification §5.3).
 pub(super) fn encode<S: Sample>(picture: &Yuv<S>, cq_level: u8, setting: Setting) -> Result<Vec<u8>, Error> {
@@ -152,6 +159,10 @@ impl Context {
             ("qm-max", sys::AV1E_SET_QM_MAX, setting.matrices.1),
             ("enable-palette", sys::AV1E_SET_ENABLE_PALETTE, c_int::from(setting.palettes)),
             ("enable-intrabc", sys::AV1E_SET_ENABLE_INTRABC, c_int::from(setting.palettes)),
+            ("sharpness", sys::AOME_SET_SHARPNESS, c_int::from(setting.short)),
+            ("rect-partitions", sys::AV1E_SET_ENABLE_RECT_PARTITIONS, c_int::from(!setting.short)),
+            ("min-partition", sys::AV1E_SET_MIN_PARTITION_SIZE, if setting.short { 8 } else { 4 }),
+            ("intra-dct-only", sys::AV1E_SET_INTRA_DCT_ONLY, c_int::from(setting.short)),
             ("primaries", sys::AV1E_SET_COLOR_PRIMARIES, sys::AOM_CICP_CP_BT_709 as c_int),
             ("transfer", sys::AV1E_SET_TRANSFER_CHARACTERISTICS, sys::AOM_CICP_TC_SRGB as c_int),
             ("matrix", sys::AV1E_SET_MATRIX_COEFFICIENTS, sys::AOM_CICP_MC_BT_601 as c_int),
@@ -236,7 +247,7 @@ fn text(words: *const c_char) -> String {
 mod tests {
     use super::*;
 
-    const FAST: Setting = Setting::of(Effort::Fast, Kind::Photograph, 0);
+    const FAST: Setting = Setting::of(Effort::Fast, Kind::Medium, false);
 
     fn grey<S: Sample>(width: u32, height: u32) -> Yuv<S> {
         let half = width.div_ceil(2) as usize * height.div_ceil(2) as usize;
@@ -262,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_still_begins_with_its_sequence_header() {
-        let dense = Setting::of(Effort::Dense, Kind::Photograph, 0);
+        let dense = Setting::of(Effort::Dense, Kind::Medium, false);
         // OBU type 1 in bits 6..3, size field present: no temporal delimiter before it.
         assert_eq!(encode(&grey::<u8>(33, 7), 40, dense).unwrap()[0], 0x0A);
         assert_eq!(encode(&grey::<u16>(33, 7), 40, dense).unwrap()[0], 0x0A);

@@ -10,8 +10,9 @@ mod yuv;
 
 use avif_serialize::Aviffy;
 
+use self::aom::Setting;
 use self::yuv::{Sample, Yuv};
-use super::{Error, Picture, graphic, quality};
+use super::{Error, Kind, Picture, quality};
 use crate::variant::{Effort, Quality};
 
 /// Which AV1 encoder writes AVIF.
@@ -26,34 +27,10 @@ pub enum AvifEngine {
     Rav1e,
 }
 
-/// What is shown, by which libaom's settings and levels are chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Taken by a camera.
-    Photograph,
-    /// The same, of at most [`SMALL`] pixels.
-    SmallPhotograph,
-    /// Drawn: a logo, text, a screenshot.
-    Graphic,
-}
-
-/// Pixels up to which a photograph is small: 576 x 384 either way up, 470 square.
-pub(crate) const SMALL: u64 = 384 * 576;
-
-impl Kind {
-    fn of(picture: &Picture) -> Self {
-        if graphic::is_graphic(picture) {
-            Self::Graphic
-        } else if pixels(picture) <= SMALL {
-            Self::SmallPhotograph
-        } else {
-            Self::Photograph
-        }
-    }
-}
-
-fn pixels(picture: &Picture) -> u64 {
-    u64::from(picture.width) * u64::from(picture.height)
+/// Whether a photograph of so many pixels is encoded by a longer search than most, for whoever waits.
+pub(crate) fn is_thorough(pixels: u64, quality: Quality) -> bool {
+    let setting = |kind, coarse| Setting::of(Effort::Fast, kind, coarse);
+    setting(Kind::of_pixels(pixels), quality::is_coarse(quality)) != setting(Kind::Medium, false)
 }
 
 /// Encodes `picture`, whose size was checked.
@@ -66,9 +43,10 @@ pub(super) fn encode(
     match engine {
         AvifEngine::Auto | AvifEngine::Libaom => {
             let kind = Kind::of(picture);
-            aom_still(picture, kind, quality::aom_cq_level(quality, effort, kind), effort)
+            let setting = Setting::of(effort, kind, quality::is_coarse(quality));
+            aom_still(picture, kind, quality::aom_cq_level(quality, effort, kind), setting)
         }
-        AvifEngine::Rav1e => rav1e::encode(picture, quality::rav1e_quality(quality)),
+        AvifEngine::Rav1e => rav1e::encode(picture, quality::rav1e_quality(quality, Kind::of(picture))),
     }
 }
 
@@ -76,16 +54,21 @@ pub(super) fn encode(
 pub(crate) fn encode_coarser(picture: &Picture, quality: Quality, steps: u8) -> Result<Vec<u8>, Error> {
     let kind = Kind::of(picture);
     let cq_level = quality::aom_cq_level(quality, Effort::Dense, kind).saturating_add(steps).min(63);
-    aom_still(picture, kind, cq_level, Effort::Dense)
+    aom_still(picture, kind, cq_level, Setting::of(Effort::Dense, kind, quality::is_coarse(quality)))
 }
 
-/// Encodes with libaom at a native `cq-level`, 1 best to 63 worst.
-pub(crate) fn encode_aom(picture: &Picture, cq_level: u8, effort: Effort) -> Result<Vec<u8>, Error> {
-    aom_still(picture, Kind::of(picture), cq_level, effort)
+/// Encodes with libaom at a native `cq-level`, 1 best to 63 worst, at the setting for coarse qualities or fine ones.
+pub(crate) fn encode_aom(
+    picture: &Picture,
+    kind: Kind,
+    cq_level: u8,
+    effort: Effort,
+    coarse: bool,
+) -> Result<Vec<u8>, Error> {
+    aom_still(picture, kind, cq_level, Setting::of(effort, kind, coarse))
 }
 
-fn aom_still(picture: &Picture, kind: Kind, cq_level: u8, effort: Effort) -> Result<Vec<u8>, Error> {
-    let setting = aom::Setting::of(effort, kind, pixels(picture));
+fn aom_still(picture: &Picture, kind: Kind, cq_level: u8, setting: Setting) -> Result<Vec<u8>, Error> {
     if kind == Kind::Graphic {
         planes::<u8>(picture, false, cq_level, setting)
     } else {
@@ -93,12 +76,7 @@ fn aom_still(picture: &Picture, kind: Kind, cq_level: u8, effort: Effort) -> Res
     }
 }
 
-fn planes<S: Sample>(
-    picture: &Picture,
-    subsampled: bool,
-    cq_level: u8,
-    setting: aom::Setting,
-) -> Result<Vec<u8>, Error> {
+fn planes<S: Sample>(picture: &Picture, subsampled: bool, cq_level: u8, setting: Setting) -> Result<Vec<u8>, Error> {
     let (width, height) = (picture.width, picture.height);
     let colour = aom::encode(&Yuv::<S>::of(picture, subsampled), cq_level, setting)?;
     // Half the level: an error of the mask shows as a halo along every edge, and masks are cheap.
@@ -135,24 +113,12 @@ mod tests {
     #[test]
     fn a_photograph_without_grain_is_small_too() {
         let picture = smooth();
-        assert_eq!(Kind::of(&picture), Kind::SmallPhotograph);
+        assert_eq!(Kind::of(&picture), Kind::Small);
         let bytes = |kind| {
             let level = quality::aom_cq_level(Quality::DEFAULT, Effort::Fast, kind);
-            aom_still(&picture, kind, level, Effort::Fast).unwrap().len()
+            aom_still(&picture, kind, level, Setting::of(Effort::Fast, kind, false)).unwrap().len()
         };
-        let (small, large) = (bytes(Kind::SmallPhotograph), bytes(Kind::Photograph));
-        assert!(small <= large, "{small} {large}");
-    }
-
-    #[test]
-    fn photographs_are_told_by_size() {
-        let mut picture = smooth();
-        let rows = picture.pixels.len() / picture.height as usize;
-        picture.height = 577;
-        picture.pixels.resize(rows * 577, 90);
-        assert_eq!(Kind::of(&picture), Kind::Photograph);
-        picture.height = 576;
-        picture.pixels.truncate(rows * 576);
-        assert_eq!(Kind::of(&picture), Kind::SmallPhotograph);
+        let (small, medium) = (bytes(Kind::Small), bytes(Kind::Medium));
+        assert!(small <= medium, "{small} {medium}");
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use libwebp_sys as sys;
 
-use super::{Error, Frame, Picture, failed, graphic, lossy, quality};
+use super::{Error, Frame, Kind, Picture, failed, graphic, lossy, quality};
 use crate::variant::{Effort, Quality};
 
 /// A whole frame is written at least this often, so that players can seek; and not before a few have passed.
@@ -41,7 +41,8 @@ impl AnimationEncoder {
             let (value, limit) = (u64::from(width.max(height)), u64::from(limit));
             return Err(Error::LimitExceeded { what: "output edge", value, limit });
         }
-        let config = lossy(quality::webp_quality(quality, Effort::Fast), Effort::Fast)?;
+        let kind = Kind::of_pixels(u64::from(width) * u64::from(height));
+        let config = lossy(quality::webp_quality(quality, Effort::Fast, kind), Effort::Fast)?;
         Ok(Self { size: (width, height), loop_count, config, encoder: None, clock: Duration::ZERO, transparent: false })
     }
 

@@ -12,7 +12,7 @@ use std::ptr;
 use libwebp_sys as sys;
 
 pub(crate) use self::animation::AnimationEncoder;
-use super::{Error, Picture, graphic, quality};
+use super::{Error, Kind, Picture, graphic, quality};
 use crate::variant::{Effort, Quality};
 
 /// Method 2 takes 4 % more bytes than method 4, the usual choice, for less than half of the time; method 6 takes 4 % fewer
@@ -33,11 +33,12 @@ const EXACT_FROM: u8 = 90;
 /// Encodes `picture`, whose size was checked; without loss when that is smaller. For whoever waits that is tried only on
 /// pictures of few colours: scaled graphics have soft edges, and then it takes several times as long for more bytes.
 pub(super) fn encode(picture: &Picture, quality: Quality, effort: Effort) -> Result<Vec<u8>, Error> {
-    let lossy = encode_native(picture, quality::webp_quality(quality, effort), effort)?;
+    let kind = Kind::of(picture);
+    let lossy = encode_native(picture, quality::webp_quality(quality, effort, kind), effort)?;
     let pixels = picture.width as usize * picture.height as usize;
     let promising = match effort {
         Effort::Fast => graphic::has_few_colours(picture),
-        Effort::Dense => graphic::is_graphic(picture),
+        Effort::Dense => kind == Kind::Graphic,
     };
     if pixels > LOSSLESS_PIXELS || !promising {
         return Ok(lossy);

@@ -1,0 +1,92 @@
+//! Bytes and score at the same number: each photograph at qualities 50, 75 and 90 from Next.js's encoder (sharp called as
+//! Next.js calls it) and from Pixgate, as first answered and as encoded again once it was requested again.
+//!
+//! Both are asked for the same format, width and quality. The ratio of bytes is the geometric mean over photographs and
+//! widths; scores are means.
+
+use super::client::{self, Request};
+use super::peers::{Format, Kind, Peer};
+use super::pictures::{Class, Source};
+use super::report::shown;
+use super::score::{judged, refined};
+use super::{Bench, mean};
+
+const QUALITIES: [u8; 3] = [50, 75, 90];
+/// Widths of a row, and its name.
+const SIZES: [(&str, &[u32]); 2] = [("256 and 384 px", &[256, 384]), ("640, 1080 and 1920 px", &[640, 1080, 1920])];
+/// The quick mode leaves out the larger widths and most photographs.
+const QUICK: (usize, u32) = (4, 640);
+
+/// A score and the logarithm of the bytes for each job that was answered.
+type Points = Vec<Option<(f64, f64)>>;
+
+pub(crate) fn run(bench: &mut Bench) {
+    bench.report.heading("The same number: photographs, bytes and SSIMULACRA2");
+    let peers = bench.start(&[Kind::Pixgate, Kind::Sharp]);
+    let peer = |kind: Kind| peers.iter().find(|peer| peer.kind == kind);
+    let (Some(ours), Some(theirs)) = (peer(Kind::Pixgate), peer(Kind::Sharp)) else {
+        let why = format!("not installed: {}", Kind::Sharp.missing().unwrap_or_default());
+        return bench.report.line(&why);
+    };
+    bench.report.line("bytes ÷: pixgate's in those of Next.js, of the same photographs at the same width and quality.");
+    bench.report.line("");
+    bench.report.table(&[
+        "format",
+        "widths",
+        "images",
+        "q",
+        "score, Next.js",
+        "score, first",
+        "bytes ÷, first",
+        "score, again",
+        "bytes ÷, again",
+    ]);
+    for format in [Format::Avif, Format::Webp] {
+        for (name, widths) in SIZES {
+            let jobs = jobs(bench, widths);
+            for quality in QUALITIES {
+                let requests = requests(bench, ours, &jobs, format, quality);
+                let next = points(bench, theirs, &jobs, &self::requests(bench, theirs, &jobs, format, quality));
+                let first = points(bench, ours, &jobs, &requests);
+                let answers: Vec<_> = requests.iter().map(|request| refined(ours, request)).collect();
+                let again = judged(bench, &jobs, &answers);
+                let mut cells = [format.name(), name].map(str::to_owned).to_vec();
+                cells.extend([jobs.len().to_string(), quality.to_string(), shown(score(&next))]);
+                cells.extend([&first, &again].iter().flat_map(|ours| [score(ours), ratio(ours, &next)]).map(shown));
+                bench.report.row(&cells);
+            }
+        }
+    }
+}
+
+fn jobs(bench: &Bench, widths: &[u32]) -> Vec<(Source, u32)> {
+    let mut photographs = bench.class(Class::Photo);
+    photographs.extend(bench.class(Class::More));
+    let (count, widest) = if bench.quick { QUICK } else { (usize::MAX, u32::MAX) };
+    let widths = widths.iter().filter(|width| **width <= widest);
+    widths
+        .flat_map(|width| {
+            let wide = photographs.iter().filter(|source| source.size.0 >= *width).take(count);
+            wide.map(|source| (source.clone(), *width)).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn requests(bench: &Bench, peer: &Peer, jobs: &[(Source, u32)], format: Format, quality: u8) -> Vec<Request> {
+    let request = |(source, width): &(Source, u32)| peer.request(&bench.origin.fresh(source), *width, quality, format);
+    jobs.iter().map(request).collect()
+}
+
+fn points(bench: &Bench, peer: &Peer, jobs: &[(Source, u32)], requests: &[Request]) -> Points {
+    let (_, answers) = client::all(peer.address(), requests, 2);
+    judged(bench, jobs, &answers)
+}
+
+fn score(points: &Points) -> f64 {
+    mean(points.iter().flatten().map(|(score, _)| *score))
+}
+
+/// Of the jobs that both answered.
+fn ratio(ours: &Points, theirs: &Points) -> f64 {
+    mean(ours.iter().zip(theirs).filter_map(|(ours, theirs)| Some((*ours)?.1 - (*theirs)?.1))).exp()
+}
