@@ -1,7 +1,7 @@
 //! Pixgate against what it replaces, in one run on one machine: sharp called as Next.js calls it, a Next.js production
 //! build, oximg, and for hits a bare actix handler. One client asks all of them for the same pictures, A B A B; each cold
 //! job is a source of its own. `cargo bench --bench bench_compare -- [cold|same|score|hits|widths|rss|start ...]`, all without
-//! names; `PIXGATE_BENCH_QUICK=1` for minutes instead of a quarter of an hour; `PIXGATE_CORPUS=DIR` adds `DIR/photos`.
+//! names; `PIXGATE_BENCH_QUICK=1` for minutes instead of half an hour; `PIXGATE_CORPUS=DIR` adds `DIR/photos`.
 //! The tables are printed and written to `bench/compare.md` in the target directory. `scripts/peers.sh` installs the peers.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 #![expect(clippy::disallowed_types, reason = "one peer is a bare actix handler")]

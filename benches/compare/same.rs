@@ -12,8 +12,8 @@ use super::score::{judged, refined};
 use super::{Bench, mean};
 
 const QUALITIES: [u8; 3] = [50, 75, 90];
-/// Widths of a row, and its name.
-const SIZES: [(&str, &[u32]); 2] = [("256 and 384 px", &[256, 384]), ("640, 1080 and 1920 px", &[640, 1080, 1920])];
+/// Widths of a row.
+const SIZES: [&[u32]; 2] = [&[256, 384], &[640, 1080, 1920]];
 /// The quick mode leaves out the larger widths and most photographs.
 const QUICK: (usize, u32) = (4, 640);
 
@@ -42,16 +42,20 @@ pub(crate) fn run(bench: &mut Bench) {
         "bytes ÷, again",
     ]);
     for format in [Format::Avif, Format::Webp] {
-        for (name, widths) in SIZES {
-            let jobs = jobs(bench, widths);
+        for widths in SIZES {
+            let widest = if bench.quick { QUICK.1 } else { u32::MAX };
+            let widths: Vec<u32> = widths.iter().copied().filter(|width| *width <= widest).collect();
+            let jobs = jobs(bench, &widths);
+            let name = widths.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
             for quality in QUALITIES {
                 let requests = requests(bench, ours, &jobs, format, quality);
-                let next = points(bench, theirs, &jobs, &self::requests(bench, theirs, &jobs, format, quality));
-                let first = points(bench, ours, &jobs, &requests);
+                let mut next = points(bench, theirs, &jobs, &self::requests(bench, theirs, &jobs, format, quality));
+                let mut first = points(bench, ours, &jobs, &requests);
                 let answers: Vec<_> = requests.iter().map(|request| refined(ours, request)).collect();
-                let again = judged(bench, &jobs, &answers);
-                let mut cells = [format.name(), name].map(str::to_owned).to_vec();
-                cells.extend([jobs.len().to_string(), quality.to_string(), shown(score(&next))]);
+                let mut again = judged(bench, &jobs, &answers);
+                let count = keep_common([&mut next, &mut first, &mut again]);
+                let mut cells = vec![format.name().to_owned(), format!("{name} px")];
+                cells.extend([count.to_string(), quality.to_string(), shown(score(&next))]);
                 cells.extend([&first, &again].iter().flat_map(|ours| [score(ours), ratio(ours, &next)]).map(shown));
                 bench.report.row(&cells);
             }
@@ -62,9 +66,9 @@ pub(crate) fn run(bench: &mut Bench) {
 fn jobs(bench: &Bench, widths: &[u32]) -> Vec<(Source, u32)> {
     let mut photographs = bench.class(Class::Photo);
     photographs.extend(bench.class(Class::More));
-    let (count, widest) = if bench.quick { QUICK } else { (usize::MAX, u32::MAX) };
-    let widths = widths.iter().filter(|width| **width <= widest);
+    let count = if bench.quick { QUICK.0 } else { usize::MAX };
     widths
+        .iter()
         .flat_map(|width| {
             let wide = photographs.iter().filter(|source| source.size.0 >= *width).take(count);
             wide.map(|source| (source.clone(), *width)).collect::<Vec<_>>()
@@ -86,7 +90,20 @@ fn score(points: &Points) -> f64 {
     mean(points.iter().flatten().map(|(score, _)| *score))
 }
 
-/// Of the jobs that both answered.
+/// Leaves out the jobs that one of them did not answer, and counts the others.
+fn keep_common(all: [&mut Points; 3]) -> usize {
+    let [a, b, c] = all;
+    let mut count = 0;
+    for ((a, b), c) in a.iter_mut().zip(b).zip(c) {
+        if a.is_some() && b.is_some() && c.is_some() {
+            count += 1;
+        } else {
+            (*a, *b, *c) = (None, None, None);
+        }
+    }
+    count
+}
+
 fn ratio(ours: &Points, theirs: &Points) -> f64 {
     mean(ours.iter().zip(theirs).filter_map(|(ours, theirs)| Some((*ours)?.1 - (*theirs)?.1))).exp()
 }

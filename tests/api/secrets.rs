@@ -137,7 +137,8 @@ async fn servers_that_refuse_what_they_are_sent_are_told_of_without_it() {
             .iter()
             .all(|said| log.contains(said))
     };
-    for answer in [Reply::status(204), Reply::status(403), Reply::redirect(302, "http://u:hunter2@127.0.0.1/hunter2")] {
+    let elsewhere = Reply::redirect(302, "http://u:hunter2@127.0.0.1/hunter2");
+    for (answer, taken) in [(Reply::status(204), true), (Reply::status(403), false), (elsewhere, false)] {
         origin.set(hook, answer);
         let app = Setup::new()
             .text("log.level", "trace")
@@ -155,6 +156,7 @@ async fn servers_that_refuse_what_they_are_sent_are_told_of_without_it() {
         let purged = purged.expect("an answer");
         assert_eq!(purged.status, 200, "{}", purged.text());
         app.until("the webhook is asked", || origin.hits("/hunter2") > heard).await;
+        app.until("the webhook is told of", || taken || app.log().contains("webhook could not be told")).await;
         app.until("both servers have refused", || refused(&app)).await;
         unmarked("readiness", &app.admin("/readyz", &[]).await.text());
         unmarked("the log", &app.log());

@@ -1,4 +1,5 @@
-// sharp as Next.js 16 uses it (optimize.mjs), behind the smallest HTTP server and without a cache: GET /?url=…&w=…&q=…&f=avif|webp. What it costs is fetching, sharp and nothing else.
+// sharp as Next.js 16 uses it (optimize.mjs), behind the smallest HTTP server and without a cache:
+// GET /?url=…&w=…&q=…&f=avif|webp. What it costs is fetching, sharp and nothing else.
 // Usage: node sharp-server.mjs PORT
 import { createServer } from 'node:http'
 import { optimize } from './optimize.mjs'

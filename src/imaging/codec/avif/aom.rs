@@ -32,12 +32,13 @@ pub(super) struct Setting {
 impl Setting {
     /// The `cpu-used` that measures best for each, 9 being the fastest for stills: a tenth of the time of Next.js's AVIF.
     ///
-    /// 8 saves 7 % of the bytes for three to four times the time: 33 ms at 384 px wide, 90 ms at 1080, 230 ms at 1920. It is
-    /// worth it for small photographs, where 9 takes more bytes than Next.js at the same score, and for those about 1920 px
-    /// wide. Of graphics 9 makes poor work, because it tries no palettes: 8 takes a third fewer bytes for three times the time.
+    /// 8 saves 7 % of the bytes for three to four times the time: 97 ms for 28 at 1080 px wide, 222 for 59 at 1920. It is taken
+    /// where that is little time (small photographs: 33 ms at 384 px), and about 1920 px wide, where 9 takes 13 % more bytes than
+    /// Next.js at the same score. Of graphics 9 makes poor work, because it tries no palettes: 8 takes a third fewer bytes for
+    /// three times the time.
     ///
-    /// At coarse qualities, scores of 50 and less, 8 saves nothing. A short search at 6 takes 8 % fewer bytes than 9 at 640 px
-    /// and 9 % at 1080 (70 and 130 ms for 10 and 25); the whole search saves 5 % more for 1.6 times its time.
+    /// At coarse qualities, scores of 50 and less, 8 saves next to nothing. A short search at 6 takes 8 % fewer bytes than 9 at 640
+    /// and 1080 px (69 and 128 ms for 10 and 25); the whole search saves 6 % more for 1.6 times its time.
     ///
     /// More effort: 5 takes 7 to 9 % fewer bytes than 6, of photographs whose grain 9 already codes well too, where 6 saves
     /// nothing; but four times the time: about a second a megapixel, so not of huge ones.
