@@ -19,8 +19,8 @@ type Levels = [f32; QUALITIES.len()];
 
 /// An encoder's levels for each kind of image, measured over nineteen photographs, stars and a retina among them: small at
 /// 192, 256 and 384 px, medium at 640 and 1080, large at 1080 and 1920, huge at large ones; graphics over a logo with soft
-/// shadows, whose score falls first. Stars are taken for graphics and come out better than in Next.js; the levels of AVIF and
-/// WebP then make the mean over all photographs Next.js's, by `cargo bench --bench bench_compare -- same`.
+/// shadows, whose score falls first. Photographs that are taken for graphics are left out; the levels of AVIF and WebP were
+/// then shifted until the mean over all photographs was Next.js's, by `cargo bench --bench bench_compare -- same`.
 struct Scale {
     small: Levels,
     medium: Levels,
