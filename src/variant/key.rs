@@ -13,7 +13,7 @@ use super::{Fit, FormatWish, Geometry, Output, Quality, Rgb, Transform, Wish};
 use crate::format::{ImageFormat, Negotiated};
 
 /// Part of every [`VariantKey`]: raised when the pipeline draws differently, so that old entries are not found again.
-pub const PIPELINE_VERSION: u32 = 6;
+pub const PIPELINE_VERSION: u32 = 7;
 
 /// SHA-256 of a source's or an output's bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -27,17 +27,11 @@ const GRADIENT_STEP: u8 = 2;
 /// where something is to be seen.
 pub(super) fn is_graphic(picture: &Picture) -> bool {
     let channels = picture.channels();
-    let (width, height) = (picture.width as usize, picture.height as usize);
-    let length = width.min(SAMPLED);
-    let rows = (SAMPLED / length).clamp(1, height);
     let (mut equal, mut soft, mut sharp, mut seen) = (0_usize, 0_usize, 0_usize, 0_usize);
     let (mut visible, mut even) = (0_usize, 0_usize);
     let mut colours = HashSet::new();
-    for index in 0..rows {
-        let y = (index * 2 + 1) * height / (rows * 2);
-        let start = (y * width + (width - length) / 2) * channels;
-        let row = &picture.pixels[start..start + length * channels];
-        seen += length;
+    for row in sampled(picture) {
+        seen += row.len() / channels;
         let mut previous: Option<&[u8]> = None;
         for pixel in row.chunks_exact(channels) {
             if let Some(previous) = previous {
@@ -63,6 +57,19 @@ pub(super) fn is_graphic(picture: &Picture) -> bool {
     let drawn = equal > soft + sharp && sharp * 4 >= soft;
     let logo = even * 5 > visible * 4;
     few || drawn || logo
+}
+
+/// Whole rows, or the middle parts of very long ones, spread over the picture: at most [`SAMPLED`] pixels.
+pub(super) fn sampled(picture: &Picture) -> impl Iterator<Item = &[u8]> {
+    let channels = picture.channels();
+    let (width, height) = (picture.width as usize, picture.height as usize);
+    let length = width.min(SAMPLED);
+    let rows = (SAMPLED / length).clamp(1, height);
+    (0..rows).map(move |index| {
+        let y = (index * 2 + 1) * height / (rows * 2);
+        let start = (y * width + (width - length) / 2) * channels;
+        &picture.pixels[start..start + length * channels]
+    })
 }
 
 /// Whether all its pixels are of at most 256 colours: what a palette holds.

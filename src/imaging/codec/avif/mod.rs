@@ -5,12 +5,14 @@
 //! score than 8 for half as much time again; graphics 4:4:4 of 8; alpha is a second, monochrome picture of the same depth.
 
 mod aom;
+mod detail;
 mod rav1e;
 mod yuv;
 
 use avif_serialize::Aviffy;
 
 use self::aom::Setting;
+use self::detail::Detail;
 use self::yuv::{Sample, Yuv};
 use super::{Error, Kind, Picture, quality};
 use crate::variant::{Effort, Quality};
@@ -42,9 +44,9 @@ pub(super) fn encode(
 ) -> Result<Vec<u8>, Error> {
     match engine {
         AvifEngine::Auto | AvifEngine::Libaom => {
-            let kind = Kind::of(picture);
-            let setting = Setting::of(effort, kind, quality::is_coarse(quality));
-            aom_still(picture, kind, quality::aom_cq_level(quality, effort, kind), setting)
+            let coarse = quality::is_coarse(quality);
+            let look = Look::of(picture, effort, coarse);
+            look.encode(picture, quality::aom_level(quality, effort, look.kind), Setting::of(effort, look.kind, coarse))
         }
         AvifEngine::Rav1e => rav1e::encode(picture, quality::rav1e_quality(quality, Kind::of(picture))),
     }
@@ -52,27 +54,51 @@ pub(super) fn encode(
 
 /// Encodes with libaom at the dense setting, `steps` levels coarser than the quality's.
 pub(crate) fn encode_coarser(picture: &Picture, quality: Quality, steps: u8) -> Result<Vec<u8>, Error> {
-    let kind = Kind::of(picture);
-    let cq_level = quality::aom_cq_level(quality, Effort::Dense, kind).saturating_add(steps).min(63);
-    aom_still(picture, kind, cq_level, Setting::of(Effort::Dense, kind, quality::is_coarse(quality)))
+    let coarse = quality::is_coarse(quality);
+    let look = Look::of(picture, Effort::Dense, coarse);
+    let level = quality::aom_level(quality, Effort::Dense, look.kind) + f32::from(steps);
+    look.encode(picture, level, Setting::of(Effort::Dense, look.kind, coarse))
 }
 
-/// Encodes with libaom at a native `cq-level`, 1 best to 63 worst, at the setting for coarse qualities or fine ones.
+/// Encodes with libaom at a level of the scale, 1 best to 63 worst, at the setting for coarse qualities or fine ones.
 pub(crate) fn encode_aom(
     picture: &Picture,
     kind: Kind,
-    cq_level: u8,
+    level: u8,
     effort: Effort,
     coarse: bool,
 ) -> Result<Vec<u8>, Error> {
-    aom_still(picture, kind, cq_level, Setting::of(effort, kind, coarse))
+    let look = Look { kind, detail: detail::of(picture) };
+    look.encode(picture, f32::from(level), Setting::of(effort, kind, coarse))
 }
 
-fn aom_still(picture: &Picture, kind: Kind, cq_level: u8, setting: Setting) -> Result<Vec<u8>, Error> {
-    if kind == Kind::Graphic {
-        planes::<u8>(picture, false, cq_level, setting)
-    } else {
-        planes::<u16>(picture, true, cq_level, setting)
+/// What libaom is told by.
+struct Look {
+    kind: Kind,
+    detail: Detail,
+}
+
+impl Look {
+    fn of(picture: &Picture, effort: Effort, coarse: bool) -> Self {
+        let detail = detail::of(picture);
+        let kind = match Kind::of(picture) {
+            Kind::Medium if effort == Effort::Fast && !coarse && detail.is_dense() => Kind::Small,
+            kind => kind,
+        };
+        Self { kind, detail }
+    }
+
+    /// `level` is that of the scale, for the detail that is typical of the kind.
+    fn encode(&self, picture: &Picture, level: f32, setting: Setting) -> Result<Vec<u8>, Error> {
+        let graphic = self.kind == Kind::Graphic;
+        let shift = if graphic { 0.0 } else { setting.shift(self.detail, self.kind) };
+        // Never 0, which would be lossless coding at several times the bytes.
+        let cq_level = (level + shift).round().clamp(1.0, 63.0) as u8;
+        if graphic {
+            planes::<u8>(picture, false, cq_level, setting)
+        } else {
+            planes::<u16>(picture, true, cq_level, setting)
+        }
     }
 }
 
@@ -111,14 +137,16 @@ mod tests {
     }
 
     #[test]
-    fn a_photograph_without_grain_is_small_too() {
+    fn a_photograph_without_grain_is_not_coded_by_palettes() {
         let picture = smooth();
         assert_eq!(Kind::of(&picture), Kind::Small);
         let bytes = |kind| {
-            let level = quality::aom_cq_level(Quality::DEFAULT, Effort::Fast, kind);
-            aom_still(&picture, kind, level, Setting::of(Effort::Fast, kind, false)).unwrap().len()
+            let level = quality::aom_level(Quality::DEFAULT, Effort::Fast, kind);
+            let look = Look { kind, detail: detail::of(&picture) };
+            look.encode(&picture, level, Setting::of(Effort::Fast, kind, false)).unwrap().len()
         };
         let (small, medium) = (bytes(Kind::Small), bytes(Kind::Medium));
-        assert!(small <= medium, "{small} {medium}");
+        // Palettes would make it three times as large.
+        assert!(small * 2 <= medium * 3, "{small} {medium}");
     }
 }
