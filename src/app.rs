@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_types, reason = "the composition root starts the servers")]
 
 mod demo;
+mod descriptors;
 mod reload;
 mod run;
 
@@ -38,8 +39,8 @@ use crate::telemetry::Metrics;
 const REQUEST_HEAD: Duration = Duration::from_secs(5);
 /// An idle kept-alive connection is closed after this; longer than the usual 60 s of load balancers, so that they close first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// Connections at once for each thread; further ones wait in the backlog.
-const CONNECTIONS: usize = 4_096;
+/// Connections of operators at once, for each thread.
+const ADMIN_CONNECTIONS: usize = 32;
 
 /// Reads the configuration again, from where it was read the first time.
 pub type Load = Box<dyn Fn() -> Result<Loaded, Problems> + Send>;
@@ -63,6 +64,7 @@ impl App {
     /// When a port cannot be bound or a thread cannot be started.
     pub fn build(loaded: Loaded, load: Load, mode: Mode, runtime: Handle) -> anyhow::Result<Self> {
         let mut config = loaded.config.clone();
+        descriptors::raise();
         // From here on a signal ends the process as it should.
         let signals = Signals::listen(mode).context("signals cannot be listened for")?;
         let mut servers = Vec::new();
@@ -172,6 +174,7 @@ fn bind(
     routes: Routes,
 ) -> anyhow::Result<(Box<dyn FnOnce() -> dev::Server>, SocketAddr)> {
     let cell = Arc::clone(cell);
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let server = HttpServer::new(move || {
         let app = ActixApp::new().wrap(from_fn(http::observe));
         // Empty only before `build` has ended, when no server runs yet.
@@ -180,9 +183,10 @@ fn bind(
             None => http::front(app, None),
         }
     })
+    .workers(threads)
     .client_request_timeout(REQUEST_HEAD)
     .keep_alive(KEEP_ALIVE)
-    .max_connections(CONNECTIONS)
+    .max_connections(if pictures { descriptors::connections(threads) } else { ADMIN_CONNECTIONS })
     .shutdown_timeout(grace.as_secs().max(1))
     .disable_signals()
     .bind(listen)?;

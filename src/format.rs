@@ -48,6 +48,17 @@ pub enum ImageFormat {
 }
 
 impl ImageFormat {
+    /// The longest edge that can be written.
+    pub const fn max_edge(self) -> u32 {
+        match self {
+            // 14 bits, less one.
+            Self::Webp => 16_383,
+            // 16 bits; libjpeg stops at 65500.
+            Self::Jpeg => 65_500,
+            _ => 65_535,
+        }
+    }
+
     /// All formats, in declaration order. New ones are added at the end: records keep a format by its number.
     pub const ALL: [Self; 12] = [
         Self::Avif,

@@ -152,7 +152,7 @@ impl Optimizer {
             memory_hit: lookup("hit"),
             memory_stale: lookup("stale"),
             memory_miss: lookup("miss"),
-            failures: failures::none(),
+            failures: Failures::none(),
             downloads: Semaphore::new(DOWNLOADS),
             loads: Flights::new(runtime.clone()),
             draws: Flights::new(runtime.clone()),

@@ -123,6 +123,8 @@ pub struct Wish {
     pub height: Option<u32>,
     /// Longest edge in pixels when neither width nor height is given.
     pub cap: u32,
+    /// Most pixels; what would have more is made smaller, its aspect kept.
+    pub max_pixels: u64,
     /// How the picture is fitted into the box.
     pub fit: Fit,
     /// Quality of lossy formats; absent, it is the one that was learned of the source.
@@ -199,6 +201,25 @@ impl Geometry {
             }
         }
     }
+
+    /// The same of at most so many pixels.
+    fn within(self, max_pixels: u64) -> Self {
+        let (w, h) = self.size();
+        let pixels = u64::from(w) * u64::from(h);
+        if pixels <= max_pixels {
+            return self;
+        }
+        let scale = (max_pixels as f64 / pixels as f64).sqrt();
+        let [width, height] = [w, h].map(|edge| ((f64::from(edge) * scale) as u32).max(1));
+        // Where one edge is a pixel already, the other makes up for it.
+        let most = |other: u32| u32::try_from(max_pixels / u64::from(other)).unwrap_or(u32::MAX).max(1);
+        let (width, height) = (width.min(most(height)), height.min(most(width)));
+        match self {
+            Self::Scale { .. } => Self::Scale { width, height },
+            Self::Cover { .. } => Self::Cover { width, height },
+            Self::Contain { .. } => Self::Contain { width, height },
+        }
+    }
 }
 
 /// Canonical description of one output of one source.
@@ -226,7 +247,7 @@ impl Wish {
                 return Transform { output, geometry, quality: None, background: None };
             }
         };
-        let geometry = self.geometry(source, max_edge(format));
+        let geometry = self.geometry(source, format.max_edge()).within(self.max_pixels);
         let shows = source.has_alpha || matches!(geometry, Geometry::Contain { .. });
         let background = match self.background {
             _ if !shows => None,
@@ -293,14 +314,6 @@ fn plain_format(source: &SourceShape) -> ImageFormat {
         ImageFormat::Png | ImageFormat::Gif => ImageFormat::Png,
         _ if source.has_alpha => ImageFormat::Png,
         _ => ImageFormat::Jpeg,
-    }
-}
-
-/// The longest edge a format can store: WebP 14 bits less one, JPEG and AVIF 16 bits less one.
-const fn max_edge(format: ImageFormat) -> u32 {
-    match format {
-        ImageFormat::Webp => 16_383,
-        _ => 65_535,
     }
 }
 

@@ -82,6 +82,7 @@ impl Render {
             width: self.width,
             height: self.height,
             cap: sizes.device_sizes.iter().chain(&sizes.image_sizes).copied().max().unwrap_or(u32::MAX),
+            max_pixels: sizes.max_output_pixels,
             fit: self.fit,
             quality: Some(Quality::new(self.quality).context("quality must be 1 to 100")?),
             format: FormatWish::Exactly(format.unwrap_or(ImageFormat::Webp)),

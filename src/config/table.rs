@@ -253,6 +253,12 @@ const ROOMS: &[Key] = &[
         |d| Shown::bytes(d.config.schedule.decode_memory),
     ),
     key(
+        "limits.max_output_pixels",
+        Kind::Integer,
+        |d, v| read::number(v, 10_000..=4_000_000_000).map(|n| d.config.http.sizes.max_output_pixels = n),
+        |d| Shown::integer(d.config.http.sizes.max_output_pixels),
+    ),
+    key(
         "limits.queue",
         Kind::Integer,
         |d, v| read::number(v, 1..=1_000_000).map(|n| d.config.schedule.queue = n),

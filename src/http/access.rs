@@ -14,6 +14,7 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::error::Problem;
 use super::{IMAGE, NEXT, PLACEHOLDER, PLACEHOLDERS};
+use crate::telemetry::Loggable;
 
 /// Longer ids are replaced.
 const MAX_ID: usize = 128;
@@ -35,12 +36,14 @@ pub(super) struct Line<'a> {
     /// Host of the source.
     pub(super) host: Option<&'a str>,
     pub(super) failure: Option<&'a Problem>,
+    /// Lines of the same code that were left out before this one.
+    pub(super) more: Option<u64>,
 }
 
 impl Line<'_> {
-    /// Writes it; at debug where access lines are not wanted.
+    /// Writes it; at debug where access lines are not wanted. What we or an origin failed at is a warning besides.
     pub(super) fn write(self, wanted: bool) {
-        let Self { request, id, route, status, size, elapsed, cache, host, failure } = self;
+        let Self { request, id, route, status, size, elapsed, cache, host, failure, more } = self;
         let bytes = match size {
             BodySize::Sized(bytes) if request.method != Method::HEAD => bytes,
             _ => 0,
@@ -53,6 +56,10 @@ impl Line<'_> {
         let reason = failure.and_then(|failure| failure.reason.as_deref());
         // The whole of what may be said where it failed, its host elsewhere.
         let source = failure.and_then(|failure| failure.source.as_ref()).map(|source| source.as_str()).or(host);
+        if let (500.., Some(code), Some(reason)) = (status, code, reason) {
+            let source = failure.and_then(|failure| failure.source.as_ref()).map(Loggable::as_str);
+            tracing::warn!(route, status, code, reason, source, request_id = id, "request failed");
+        }
         // Levels are fixed where an event is written, so that two of them have to be.
         macro_rules! line {
             ($level:ident) => {
@@ -66,6 +73,7 @@ impl Line<'_> {
                     source,
                     code,
                     reason,
+                    more,
                     request_id = id,
                     client,
                     "request"

@@ -143,7 +143,7 @@ fn public_url(address: SocketAddr, host: Option<&str>) -> String {
 }
 
 /// Middleware of the admin listener: lets a request pass that brings the token, or, where none is configured, calls this
-/// listener by a name that is ours.
+/// listener by a name that is ours and not for a page of another site.
 pub(super) async fn authorise(
     request: ServiceRequest,
     next: Next<BoxBody>,
@@ -158,7 +158,10 @@ pub(super) async fn authorise(
             let others = live.as_ref().map_or(&[][..], |live| live.settings.admin_hosts.as_slice());
             // A browser never leaves it out, and browsers are whom this is about.
             let ours = field(header::HOST).is_none_or(|host| host.to_str().is_ok_and(|host| is_ours(host, others)));
-            (!ours).then(Problem::host_not_allowed)
+            // What a page of another site asks for, it asks for a stranger.
+            let foreign =
+                field(header::HeaderName::from_static("sec-fetch-site")).is_some_and(|site| site == "cross-site");
+            (!ours || foreign).then(Problem::host_not_allowed)
         }
     };
     match problem {

@@ -83,6 +83,12 @@ impl Problem {
         }
     }
 
+    /// A request whose body did not come in time.
+    pub(super) fn document_late(patience: Duration) -> Self {
+        let detail = format!("the document must be here within {} s", patience.as_secs());
+        Self::new(StatusCode::REQUEST_TIMEOUT, "document_late", detail)
+    }
+
     /// No such route.
     pub(super) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here")
@@ -109,10 +115,16 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "a bearer token is required")
     }
 
+    /// A request of our own, or of a replica's, that came back.
+    pub(super) fn looped() -> Self {
+        let detail = "this request came from Pixgate itself: a source must not lead back to it";
+        Self::new(StatusCode::LOOP_DETECTED, "loop_detected", detail)
+    }
+
     /// A name that is not known to be ours.
     pub(super) fn host_not_allowed() -> Self {
         let detail = "without server.admin_token this listener must be called by localhost, an IP address or one of \
-                      server.admin_hosts";
+                      server.admin_hosts, and not by a page of another site";
         Self::new(StatusCode::FORBIDDEN, "host_not_allowed", detail)
     }
 

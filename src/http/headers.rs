@@ -10,10 +10,19 @@ use std::time::Duration;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::TagField;
+use super::error::Problem;
 use crate::cache::CacheStatus;
 use crate::optimizer::{RequestTimings, tags_of};
 use crate::record::SourceRecord;
-use crate::source::SourceUrl;
+use crate::source::{CDN_LOOP, CDN_NAME, SourceUrl};
+
+/// Refuses what was sent by this service, or by a replica of it (RFC 8586): whoever makes it ask itself would have each
+/// request wait for the next.
+pub(super) fn refuse_loop(request: &HeaderMap) -> Result<(), Problem> {
+    let is_ours = |name: &str| name.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(CDN_NAME));
+    let mut fields = request.get_all(CDN_LOOP).filter_map(|field| field.to_str().ok());
+    if fields.any(|field| field.split(',').any(is_ours)) { Err(Problem::looped()) } else { Ok(()) }
+}
 
 /// How long others may keep a response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
-use actix_web::body::BoxBody;
 use actix_web::dev::RequestHead;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
@@ -17,7 +16,7 @@ use super::headers::{self, CachePolicy};
 use super::memo::{Fields, Identity, Order, Prepared};
 use super::query::{self, Pairs};
 use super::reply::Reply;
-use super::{IMAGE, Live, NEXT, Settings, State};
+use super::{IMAGE, Live, NEXT, Settings, State, slices};
 use crate::cache::{CacheStatus, Entry};
 use crate::format::{Negotiated, negotiate};
 use crate::imaging;
@@ -63,6 +62,7 @@ pub(super) fn known(head: &RequestHead, state: &State) -> Option<(HttpResponse, 
 
 async fn answer(request: &HttpRequest, state: &State, dialect: Dialect) -> HttpResponse {
     let answer = async {
+        headers::refuse_loop(request.headers())?;
         // Taken before the source is judged: what it is remembered with.
         let live = state.live_owned();
         let order = match dialect {
@@ -183,7 +183,7 @@ fn respond(
     let mut response = if known {
         HttpResponse::new(StatusCode::NOT_MODIFIED)
     } else {
-        HttpResponse::with_body(StatusCode::OK, BoxBody::new(entry.bytes.clone()))
+        HttpResponse::with_body(StatusCode::OK, slices::body(&entry.bytes))
     };
     let Fields { etag, disposition, tags } = prepared;
     let fields = response.headers_mut();

@@ -6,6 +6,7 @@
 
 mod access;
 mod admin;
+mod document;
 mod error;
 mod front;
 mod headers;
@@ -18,6 +19,8 @@ mod placeholders;
 mod purge;
 pub mod query;
 mod reply;
+mod restraint;
+mod slices;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -62,6 +62,7 @@ pub(super) async fn placeholder(request: HttpRequest, state: web::Data<State>) -
 }
 
 async fn serve(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
+    headers::refuse_loop(request.headers())?;
     let pairs = Pairs::parse(request.uri().query().unwrap_or_default()).map_err(Problem::invalid)?;
     let (url, form) = query::placeholder(&pairs, Form::from_name).map_err(Problem::invalid)?;
     let dialect = Dialect::Problem;

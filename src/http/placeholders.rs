@@ -5,11 +5,13 @@
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::document::Document as Body;
 use super::error::{Dialect, Problem};
 use super::headers;
 use super::reply::Reply;
@@ -27,12 +29,16 @@ struct Document {
 }
 
 /// `POST /placeholders`.
-pub(super) async fn placeholders(body: Result<web::Bytes, actix_web::Error>, state: web::Data<State>) -> HttpResponse {
-    serve(body, &state).await.unwrap_or_else(|problem| problem.respond(Dialect::Problem, PLACEHOLDERS))
+pub(super) async fn placeholders(request: HttpRequest, Body(body): Body, state: web::Data<State>) -> HttpResponse {
+    let answer = async {
+        headers::refuse_loop(request.headers())?;
+        serve(body, &state).await
+    };
+    answer.await.unwrap_or_else(|problem| problem.respond(Dialect::Problem, PLACEHOLDERS))
 }
 
-async fn serve(body: Result<web::Bytes, actix_web::Error>, state: &State) -> Result<HttpResponse, Problem> {
-    let body = body.map_err(|error| Problem::of_body(&error))?;
+async fn serve(body: Result<Bytes, Problem>, state: &State) -> Result<HttpResponse, Problem> {
+    let body = body?;
     let invalid = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "urls_invalid", detail);
     let Document { urls } = serde_json::from_slice(&body).map_err(|error| invalid(error.to_string()))?;
     if urls.is_empty() || urls.len() > MAX_URLS {

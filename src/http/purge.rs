@@ -6,10 +6,12 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
 use serde::Deserialize;
 
 use super::State;
 use super::admin::answer;
+use super::document::Document as Body;
 use super::error::{Dialect, Problem};
 use crate::maintenance::Target;
 
@@ -27,20 +29,12 @@ struct Document {
 }
 
 /// `POST /purge`.
-pub(super) async fn purge(
-    request: HttpRequest,
-    body: Result<web::Bytes, actix_web::Error>,
-    state: web::Data<State>,
-) -> HttpResponse {
+pub(super) async fn purge(request: HttpRequest, Body(body): Body, state: web::Data<State>) -> HttpResponse {
     serve(&request, body, &state).await.unwrap_or_else(|problem| problem.respond(Dialect::Problem, ROUTE))
 }
 
-async fn serve(
-    request: &HttpRequest,
-    body: Result<web::Bytes, actix_web::Error>,
-    state: &State,
-) -> Result<HttpResponse, Problem> {
-    let body = body.map_err(|error| Problem::of_body(&error))?;
+async fn serve(request: &HttpRequest, body: Result<Bytes, Problem>, state: &State) -> Result<HttpResponse, Problem> {
+    let body = body?;
     let field = |name| request.headers().get(name).and_then(|field| field.to_str().ok()).unwrap_or_default();
     let media_type = field(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/json") {

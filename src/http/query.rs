@@ -37,6 +37,8 @@ pub struct Sizes {
     pub qualities: Vec<u8>,
     /// Whether `/image` rounds a width or height up to the next of its list instead of refusing it.
     pub snap: bool,
+    /// Most pixels of an output.
+    pub max_output_pixels: u64,
     /// Keys of signed requests; any of them may have signed.
     pub signing_keys: Vec<Secret>,
 }
@@ -49,6 +51,7 @@ impl Default for Sizes {
             heights: Vec::new(),
             qualities: vec![50, 75, 90],
             snap: false,
+            max_output_pixels: 25_000_000,
             signing_keys: Vec::new(),
         }
     }

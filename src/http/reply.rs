@@ -17,10 +17,11 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use super::error::{Asker, Dialect, Problem};
 use super::headers::CachePolicy;
+use super::restraint::RESTRAINT;
 use super::{IMAGE, NEXT, State, access};
 use crate::cache::CacheStatus;
 use crate::source::SourceUrl;
-use crate::telemetry::{Label, Loggable, Metrics, RequestLabels, RouteLabels};
+use crate::telemetry::{Label, Metrics, RequestLabels, RouteLabels};
 
 /// Left in a response's extensions by its handler.
 #[derive(Debug)]
@@ -106,13 +107,9 @@ pub(super) fn conclude(
         }
     }
     let shown = id.to_str().unwrap_or_default();
-    if let Some((_, Problem { code, reason: Some(reason), source, .. })) = &reply.failure
-        && status >= 500
-    {
-        let source = source.as_ref().map(Loggable::as_str);
-        tracing::warn!(route, status, code, reason = &**reason, source, request_id = shown, "request failed");
-    }
-    let line = access::Line {
+    let failure = reply.failure.as_ref().map(|(_, problem)| problem);
+    let more = failure.map_or(Some(0), |problem| RESTRAINT.admit(problem.code, Instant::now()));
+    let line = more.map(|more| access::Line {
         request,
         id: shown,
         route,
@@ -121,9 +118,12 @@ pub(super) fn conclude(
         elapsed,
         cache,
         host: reply.source.as_ref().map(SourceUrl::host),
-        failure: reply.failure.as_ref().map(|(_, problem)| problem),
-    };
-    line.write(state.is_some_and(|state| state.live().settings.access_log));
+        failure,
+        more: (more > 0).then_some(more),
+    });
+    if let Some(line) = line {
+        line.write(state.is_some_and(|state| state.live().settings.access_log));
+    }
     head.headers.insert(access::REQUEST_ID, id);
 }
 

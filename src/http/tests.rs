@@ -80,6 +80,7 @@ fn state_with(settings: Settings, age: Duration) -> web::Data<State> {
             width: Some(640),
             height: None,
             cap: 3840,
+            max_pixels: 25_000_000,
             fit: Fit::Inside,
             quality: Quality::new(75),
             format: FormatWish::Negotiated(Negotiated { preferred: Some(format), webp: false }),

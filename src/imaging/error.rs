@@ -45,6 +45,16 @@ pub enum Error {
         /// What it may have.
         limit: u64,
     },
+    /// The output would exceed what its format stores, or what it may cost.
+    #[error("{what} {value} of this output is over the limit of {limit}")]
+    OutputTooLarge {
+        /// Which limit.
+        what: &'static str,
+        /// What the output would have.
+        value: u64,
+        /// What it may have.
+        limit: u64,
+    },
     /// An encoder failed on our own pixels.
     #[error("encoding failed: {0}")]
     Encode(String),
@@ -57,4 +67,11 @@ pub enum Error {
     /// A decoder or encoder panicked; caught at the worker's edge.
     #[error("a codec panicked")]
     Panicked,
+}
+
+impl Error {
+    /// Whether it says something about this output only, and not about its source.
+    pub(crate) const fn is_of_output(&self) -> bool {
+        matches!(self, Self::Encode(_) | Self::OutputTooLarge { .. })
+    }
 }

@@ -47,10 +47,13 @@ impl Optimizer {
         transform: Transform,
         bytes: Bytes,
     ) -> Result<Drawn, Arc<Error>> {
+        if let Some(error) = self.variant_failure(&key) {
+            return Err(error);
+        }
         let (this, owned) = (Arc::clone(self), Arc::clone(record));
         let work = || this.render(owned, key, transform, bytes);
         let landed = self.draws.join(key, work).await.map_err(|lost| Arc::new(Error::from(lost)))?;
-        let drawn = landed.value.inspect_err(|error| self.remember_failure(source.key(), record, error))?;
+        let drawn = landed.value.inspect_err(|error| self.remember_draw(source.key(), key, record, error))?;
         Ok(Drawn { joined: landed.joined, ..drawn })
     }
 

@@ -57,12 +57,21 @@ impl Error {
                 error => error.is_refusal(),
             },
             // These say how this machine fared, or what may not be done with the bytes, nothing about the bytes.
-            Self::Imaging(error) => !matches!(
-                error,
-                imaging::Error::Deadline | imaging::Error::Decoder(_) | imaging::Error::NotDecoded { .. }
-            ),
+            Self::Imaging(error) => {
+                !error.is_of_output()
+                    && !matches!(
+                        error,
+                        imaging::Error::Deadline | imaging::Error::Decoder(_) | imaging::Error::NotDecoded { .. }
+                    )
+            }
             Self::Overloaded { .. } | Self::Deadline | Self::Internal(_) => false,
         }
+    }
+
+    /// Whether another variant of the same bytes could well be made: sizes and formats that an encoder does not take, and
+    /// drawings too costly at this size.
+    pub(super) const fn is_of_variant(&self) -> bool {
+        matches!(self, Self::Imaging(error) if error.is_of_output())
     }
 
     /// Whether the origin says no: then an old copy must not stand in for the source.

@@ -3,6 +3,7 @@
 //! The law: an origin that fails is not asked again at once, however many ask us; one that asks to be left alone is left
 //! alone, within bounds; one that refuses is heard, and what it gave before is not served any more.
 
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,6 +16,7 @@ use super::{Error, Optimizer};
 use crate::cache::ledger::Verdict;
 use crate::record::{SourceKey, SourceRecord};
 use crate::source::SourceUrl;
+use crate::variant::VariantKey;
 
 /// Sources whose failure is remembered at once.
 const MOST: u64 = 10_000;
@@ -31,35 +33,48 @@ pub(super) struct Failure {
     kept: Duration,
 }
 
-pub(super) type Failures = Cache<SourceKey, Failure>;
+pub(super) struct Failures {
+    sources: Cache<SourceKey, Failure>,
+    /// Of outputs that cannot be made, while others of the same bytes can.
+    variants: Cache<VariantKey, Failure>,
+}
 
-struct AsLongAsItSays;
-
-impl Expiry<SourceKey, Failure> for AsLongAsItSays {
-    fn expire_after_create(&self, _: &SourceKey, failure: &Failure, _: Instant) -> Option<Duration> {
-        Some(failure.kept)
+impl Failures {
+    /// No failure yet.
+    pub(super) fn none() -> Self {
+        Self { sources: remembering(), variants: remembering() }
     }
 
-    fn expire_after_update(
-        &self,
-        _: &SourceKey,
-        failure: &Failure,
-        _: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(failure.kept)
+    pub(super) fn forget(&self, key: SourceKey) {
+        self.sources.invalidate(&key);
+    }
+
+    pub(super) fn forget_all(&self) {
+        self.sources.invalidate_all();
+        self.variants.invalidate_all();
     }
 }
 
-/// No failure yet.
-pub(super) fn none() -> Failures {
+fn remembering<K: Hash + Eq + Send + Sync + 'static>() -> Cache<K, Failure> {
     Cache::builder().max_capacity(MOST).expire_after(AsLongAsItSays).build()
+}
+
+struct AsLongAsItSays;
+
+impl<K> Expiry<K, Failure> for AsLongAsItSays {
+    fn expire_after_create(&self, _: &K, failure: &Failure, _: Instant) -> Option<Duration> {
+        Some(failure.kept)
+    }
+
+    fn expire_after_update(&self, _: &K, failure: &Failure, _: Instant, _: Option<Duration>) -> Option<Duration> {
+        Some(failure.kept)
+    }
 }
 
 impl Optimizer {
     /// The failure that is remembered of a source, unless the source was purged since.
     pub(super) fn failure(&self, source: &SourceUrl) -> Option<Arc<Error>> {
-        let Failure { error, epoch, .. } = self.failures.get(&source.key())?;
+        let Failure { error, epoch, .. } = self.failures.sources.get(&source.key())?;
         (self.ledger.judge(named(source), epoch) == Verdict::Valid).then_some(error)
     }
 
@@ -76,7 +91,7 @@ impl Optimizer {
         self.remember(source.key(), &error, epoch);
         // Looked at afterwards: settings change before the failures that are remembered are dropped.
         if !Arc::ptr_eq(&self.tuning.load(), tuned) {
-            self.failures.invalidate(&source.key());
+            self.failures.forget(source.key());
         }
         if error.is_refusal() {
             self.tiers.forget(source.key());
@@ -91,6 +106,23 @@ impl Optimizer {
         error
     }
 
+    /// The failure that is remembered of a variant.
+    pub(super) fn variant_failure(&self, key: &VariantKey) -> Option<Arc<Error>> {
+        self.failures.variants.get(key).map(|failure| failure.error)
+    }
+
+    /// Remembers that a variant cannot be made: of the variant alone, where others of its source can, so that nobody takes
+    /// them away by asking for it.
+    pub(super) fn remember_draw(&self, source: SourceKey, key: VariantKey, record: &SourceRecord, error: &Arc<Error>) {
+        if !error.is_of_variant() {
+            return self.remember_failure(source, record, error);
+        }
+        let kept = self.tuning.load().settings.negative_ttl;
+        if !kept.is_zero() {
+            self.failures.variants.insert(key, Failure { error: Arc::clone(error), epoch: record.epoch, kept });
+        }
+    }
+
     /// Remembers that these bytes cannot be drawn, so that the next width of the page does not try again at once.
     pub(super) fn remember_failure(&self, key: SourceKey, record: &SourceRecord, error: &Arc<Error>) {
         if error.is_lasting() {
@@ -102,7 +134,7 @@ impl Optimizer {
     fn remember(&self, key: SourceKey, error: &Arc<Error>, epoch: u64) {
         let kept = kept(error, self.tuning.load().settings.negative_ttl, Instant::now());
         if !kept.is_zero() {
-            self.failures.insert(key, Failure { error: Arc::clone(error), epoch, kept });
+            self.failures.sources.insert(key, Failure { error: Arc::clone(error), epoch, kept });
         }
     }
 }

@@ -171,7 +171,7 @@ impl Optimizer {
         }
         match self.ask_origin(&source, prior.as_ref(), need, epoch).await {
             Ok(loaded) => {
-                self.failures.invalidate(&key);
+                self.failures.forget(key);
                 Ok(loaded)
             }
             Err(error) => Err(self.failed(&source, prior.is_some(), error, epoch, &tuned)),

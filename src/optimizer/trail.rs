@@ -226,6 +226,7 @@ mod tests {
             width: Some(1),
             height: None,
             cap: 10,
+            max_pixels: u64::MAX,
             fit: Fit::Inside,
             quality: None,
             format: FormatWish::Negotiated(Negotiated { preferred: None, webp: true }),

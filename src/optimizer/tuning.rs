@@ -23,7 +23,7 @@ impl Optimizer {
     /// Works by other settings from now on. A failure says nothing about them, so none is remembered.
     pub fn retune(&self, tuning: Tuning) {
         self.tuning.store(Arc::new(tuning));
-        self.failures.invalidate_all();
+        self.failures.forget_all();
     }
 
     pub(super) fn imaging(&self) -> Arc<imaging::Settings> {

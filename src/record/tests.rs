@@ -44,6 +44,7 @@ fn sources_and_wishes_have_keys_of_their_own() {
         width: Some(640),
         height: None,
         cap: 3840,
+        max_pixels: 25_000_000,
         fit: Fit::Inside,
         quality: Quality::new(75),
         format: FormatWish::Exactly(ImageFormat::Webp),

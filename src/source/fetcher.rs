@@ -32,6 +32,11 @@ use super::{Caching, Error, Failed, Phase, Settings, SourcePolicy, SourceUrl};
 use crate::record::Validators;
 use crate::telemetry::{Label, Loggable, Metrics, OutcomeLabels};
 
+/// The field by which a request that comes back to its sender is known, and our name in it (RFC 8586).
+pub const CDN_LOOP: &str = "cdn-loop";
+/// Our name in [`CDN_LOOP`].
+pub const CDN_NAME: &str = "pixgate";
+
 /// How long an unused connection is kept.
 const IDLE_CONNECTION: Duration = Duration::from_secs(90);
 
@@ -193,6 +198,7 @@ impl Fetcher {
             ask(IF_NONE_MATCH, &validators.etag);
             ask(IF_MODIFIED_SINCE, &validators.last_modified);
         }
+        headers.insert(HeaderName::from_static(CDN_LOOP), HeaderValue::from_static(CDN_NAME));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(coding::ACCEPTED));
         let ask = || async {
             let response = client.get(url.expose_url().clone()).headers(headers.clone()).send().await;

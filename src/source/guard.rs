@@ -17,9 +17,12 @@ pub fn is_public(ip: IpAddr) -> bool {
 
 fn is_public_v4(ip: Ipv4Addr) -> bool {
     let [a, b, c, _] = ip.octets();
-    !matches!(
-        (a, b, c),
-        (0 | 10 | 127, _, _)              // this network, private, loopback
+    // A public address that is the host's own: Azure's platform services answer virtual machines there.
+    const AZURE_HOST: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+    ip != AZURE_HOST
+        && !matches!(
+            (a, b, c),
+            (0 | 10 | 127, _, _)              // this network, private, loopback
             | (100, 64..=127, _)          // shared by carriers, RFC 6598
             | (169, 254, _)               // link-local; cloud metadata lives here
             | (172, 16..=31, _)           // private
@@ -30,7 +33,7 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
             | (198, 51, 100)              // TEST-NET-2
             | (203, 0, 113)               // TEST-NET-3
             | (224.., _, _) // multicast, reserved, broadcast
-    )
+        )
 }
 
 fn is_public_v6(ip: Ipv6Addr) -> bool {

@@ -22,7 +22,7 @@ use url::Url;
 
 pub use self::caching::Caching;
 pub use self::error::{Error, Failed, Phase};
-pub use self::fetcher::{Download, Fetched, Fetcher};
+pub use self::fetcher::{CDN_LOOP, CDN_NAME, Download, Fetched, Fetcher};
 pub use self::live::LivePolicy;
 pub use self::pattern::Glob;
 pub use self::policy::{Refusal, SourcePolicy};

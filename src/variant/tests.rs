@@ -21,6 +21,7 @@ fn wish(width: Option<u32>, height: Option<u32>, fit: Fit) -> Wish {
         width,
         height,
         cap: 3840,
+        max_pixels: u64::MAX,
         fit,
         quality: Quality::new(75),
         format: FormatWish::Exactly(ImageFormat::Webp),

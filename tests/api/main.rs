@@ -41,5 +41,6 @@ mod refusals;
 mod reload;
 mod replicas;
 mod secrets;
+mod sharing;
 mod signature;
 mod stores;

@@ -102,6 +102,7 @@ impl Sample {
             width: Some(640),
             height: None,
             cap: 3840,
+            max_pixels: 25_000_000,
             fit: Fit::Inside,
             quality: Quality::new(75),
             format: FormatWish::Exactly(ImageFormat::Webp),

@@ -190,6 +190,13 @@ fn imaging_row(error: &imaging::Error) -> Row {
             next: Next::Response(StatusCode::PAYLOAD_TOO_LARGE),
             setting: None,
         },
+        E::OutputTooLarge { what, limit, .. } => Row {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            code: "image_too_large",
+            detail: format!("{what} of this output is over the limit of {limit}; a smaller one may be made").into(),
+            next: Next::Response(StatusCode::PAYLOAD_TOO_LARGE),
+            setting: None,
+        },
         E::Deadline => deadline(),
         // What is left are defects of ours: an encoder that failed on our own pixels, a panic.
         _ => internal(),

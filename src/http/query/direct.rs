@@ -127,6 +127,7 @@ pub(in crate::http) fn direct<'p>(
         width: edge(&WIDTH, width, false)?,
         height: edge(&HEIGHT, height, true)?,
         cap: sizes.cap(),
+        max_pixels: sizes.max_output_pixels,
         fit: match fit {
             None => Fit::default(),
             Some(name) => Fit::from_name(name).ok_or_else(|| FIT.invalid(name, "inside, cover, contain or fill"))?,

@@ -112,6 +112,7 @@ pub(in crate::http) fn next<S>(
         width: Some(width),
         height: None,
         cap: sizes.cap(),
+        max_pixels: sizes.max_output_pixels,
         fit: Fit::Inside,
         quality: Some(quality),
         format: FormatWish::Negotiated(negotiated),

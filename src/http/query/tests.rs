@@ -18,6 +18,7 @@ fn wish() -> Wish {
         width: None,
         height: None,
         cap: 3840,
+        max_pixels: 25_000_000,
         fit: Fit::Inside,
         quality: Some(Quality::DEFAULT),
         format: FormatWish::Negotiated(ANY),

@@ -49,24 +49,13 @@ pub(crate) fn encode(
     }
 }
 
-/// The longest edge each format can store.
-const fn max_edge(format: ImageFormat) -> u32 {
-    match format {
-        // 14 bits, less one.
-        ImageFormat::Webp => 16_383,
-        // 16 bits; libjpeg stops at 65500.
-        ImageFormat::Jpeg => 65_500,
-        _ => 65_535,
-    }
-}
-
 /// Refuses what an encoder must not see: every later stage may rely on these sizes.
 pub(super) fn check(picture: &Picture, format: ImageFormat) -> Result<(), Error> {
     let (width, height) = (picture.width, picture.height);
-    let limit = max_edge(format);
+    let limit = format.max_edge();
     if width > limit || height > limit {
         let value = u64::from(width.max(height));
-        return Err(Error::LimitExceeded { what: "output edge", value, limit: u64::from(limit) });
+        return Err(Error::OutputTooLarge { what: "edge", value, limit: u64::from(limit) });
     }
     let expected = u64::from(width) * u64::from(height) * picture.channels() as u64;
     if expected == 0 || picture.pixels.len() as u64 != expected {

@@ -133,7 +133,7 @@ fn sizes_at_the_edge_are_encoded_or_refused() {
     let long = |width| Picture { width, height: 1, alpha: false, pixels: vec![1; width as usize * 3] };
     assert!(encode(&long(16_383), ImageFormat::Webp, None, AvifEngine::Auto, Effort::Fast).is_ok());
     let refused = encode(&long(16_384), ImageFormat::Webp, None, AvifEngine::Auto, Effort::Fast);
-    assert!(matches!(refused, Err(Error::LimitExceeded { value: 16_384, limit: 16_383, .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::OutputTooLarge { value: 16_384, limit: 16_383, .. })), "{refused:?}");
     assert!(encode(&long(0), ImageFormat::Png, None, AvifEngine::Auto, Effort::Fast).is_err());
     assert!(encode(&long(9), ImageFormat::Gif, None, AvifEngine::Auto, Effort::Fast).is_err());
     let mut short = long(9);

@@ -59,7 +59,11 @@ pub(crate) fn draw(bytes: &[u8], width: u32, height: u32, limits: &Limits) -> Re
     within("pixels", u64::from(width) * u64::from(height), limits.max_pixels)?;
     let pixmap = on_a_deep_stack(|| {
         let (tree, effects) = parse(bytes, limits)?;
-        within("SVG effects", effects.saturating_mul(u64::from(width) * u64::from(height)), MAX_EFFECT_PIXELS)?;
+        // A smaller one may cost little.
+        let (value, limit) = (effects.saturating_mul(u64::from(width) * u64::from(height)), MAX_EFFECT_PIXELS);
+        if value > limit {
+            return Err(Error::OutputTooLarge { what: "SVG effects", value, limit });
+        }
         let mut pixmap = Pixmap::new(width, height).ok_or_else(|| malformed("an empty size"))?;
         let size = tree.size();
         let scale = Transform::from_scale(width as f32 / size.width(), height as f32 / size.height());
@@ -295,7 +299,7 @@ mod tests {
         );
         assert!(draw(&svg(&blurs), 8, 4, &limits()).is_ok());
         let refused = draw(&svg(&blurs), 8000, 4000, &limits());
-        assert!(matches!(refused, Err(Error::LimitExceeded { what: "SVG effects", .. })), "{refused:?}");
+        assert!(matches!(refused, Err(Error::OutputTooLarge { what: "SVG effects", .. })), "{refused:?}");
         let laughs = "<!DOCTYPE svg [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;'><!ENTITY c '&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;'><!ENTITY d '&c;&c;&c;&c;&c;&c;&c;&c;&c;&c;'>]><svg xmlns='http://www.w3.org/2000/svg' width='1' height='1'><text>&d;</text></svg>";
         // Bounded by the parser; what matters is that it ends.
         let _ = draw(laughs.as_bytes(), 1, 1, &limits());

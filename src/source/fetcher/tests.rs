@@ -24,7 +24,10 @@ async fn a_source_is_downloaded_with_nothing_but_our_own_headers() {
     lines[1..].sort_unstable();
     let host = format!("host: {}", origin.address);
     let encodings = "accept-encoding: gzip, deflate, br";
-    assert_eq!(lines, ["get /a.jpg?x=1 http/1.1", encodings, "accept: */*", &host, "user-agent: pixgate/test"]);
+    assert_eq!(
+        lines,
+        ["get /a.jpg?x=1 http/1.1", encodings, "accept: */*", "cdn-loop: pixgate", &host, "user-agent: pixgate/test"]
+    );
 
     let text = setup.metrics.exposition(crate::telemetry::Exposition::Text);
     assert!(text.contains("pixgate_origin_fetches_total{outcome=\"ok\"} 1"), "{text}");

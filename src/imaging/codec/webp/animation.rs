@@ -36,10 +36,10 @@ pub(crate) struct AnimationEncoder {
 impl AnimationEncoder {
     /// Begins an animation of `width` x `height` pixels, at most 16383 each; `loop_count` 0 plays for ever.
     pub(crate) fn new(width: u32, height: u32, loop_count: u32, quality: Quality) -> Result<Self, Error> {
-        let limit = super::super::max_edge(crate::format::ImageFormat::Webp);
+        let limit = crate::format::ImageFormat::Webp.max_edge();
         if width.max(height) > limit {
             let (value, limit) = (u64::from(width.max(height)), u64::from(limit));
-            return Err(Error::LimitExceeded { what: "output edge", value, limit });
+            return Err(Error::OutputTooLarge { what: "edge", value, limit });
         }
         let kind = Kind::of_pixels(u64::from(width) * u64::from(height));
         let config = lossy(quality::webp_quality(quality, Effort::Fast, kind), Effort::Fast)?;

@@ -1,0 +1,47 @@
+//! How many files and connections the process may have open.
+//!
+//! The law: **clients never take the last descriptor**: origins, Redis, the store, decoding processes and the admin
+//! listener have a share that connections of the public listener cannot use.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Kept from clients: downloads, kept connections to origins, Redis, the store, decoding processes, the admin listener.
+const RESERVE: u64 = 512;
+/// Connections at once for each thread; further ones wait in the backlog.
+const CONNECTIONS: usize = 4_096;
+
+/// Raises the soft limit, which many systems set to 1,024, to the hard one.
+pub(super) fn raise() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}
+
+/// Connections for each of `threads` of the public listener.
+pub(super) fn connections(threads: usize) -> usize {
+    share(getrlimit(Resource::Nofile).current, threads)
+}
+
+/// Half of what there is, where that is little.
+fn share(limit: Option<u64>, threads: usize) -> usize {
+    let Some(limit) = limit else { return CONNECTIONS };
+    let rest = limit.saturating_sub(RESERVE).max(limit / 2);
+    (usize::try_from(rest).unwrap_or(usize::MAX) / threads.max(1)).clamp(1, CONNECTIONS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_leave_a_reserve() {
+        assert_eq!(share(None, 2), CONNECTIONS);
+        assert_eq!(share(Some(1 << 20), 64), CONNECTIONS);
+        assert_eq!(share(Some(1_024), 2), 256);
+        assert_eq!(share(Some(2_048), 2), 768);
+        assert_eq!(share(Some(64), 64), 1);
+    }
+}

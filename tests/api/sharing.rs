@@ -1,0 +1,141 @@
+//! What one client does costs no other an image: readers that do not read, documents that do not come, requests that come
+//! back. Law: measured from outside, by the process's memory and by what an honest client gets meanwhile.
+
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::harness::app::{App, Setup, image};
+use crate::harness::client::{enc, request};
+use crate::harness::origin::Origin;
+use crate::harness::pictures::{busy, encoded, png};
+
+const MB: f64 = 1_000_000.0;
+
+fn resident(app: &App) -> f64 {
+    app.resident_bytes() as f64 / MB
+}
+
+/// A connection that has asked for `target` and takes next to nothing of the answer.
+async fn stalled(app: &App, target: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(2_048).expect("a small buffer");
+    let mut stream = socket.connect(app.public).await.expect("a connection");
+    let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.expect("the request is sent");
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_that_do_not_read_hold_no_copies() {
+    let origin = Origin::with("/a.png", encoded(&busy(1920, 1700, 3), image::ImageFormat::Png), "image/png").await;
+    let app = Setup::new().start().await;
+    let target = image(&origin.url("/a.png"), "w=1920&f=png");
+    let whole = app.get(&target).await;
+    whole.look();
+    assert!(whole.body.len() > 5_000_000, "{}", whole.body.len());
+    assert_eq!(app.get(&target).await.must("cache-status"), "pixgate; hit; detail=memory");
+    let before = resident(&app);
+    let mut readers = Vec::new();
+    for _ in 0..300 {
+        readers.push(stalled(&app, &target).await);
+    }
+    for reader in &mut readers {
+        // Each has its answer's head: the service has given out what it gives.
+        reader.read_exact(&mut [0; 12]).await.expect("an answer");
+    }
+    let grown = resident(&app) - before;
+    assert!(grown < 60.0, "{grown} MB for {} readers of {} MB", readers.len(), whole.body.len() as f64 / MB);
+    assert_eq!(app.get(&target).await.body, whole.body, "others get it whole");
+}
+
+#[tokio::test]
+async fn a_document_that_does_not_come_ends_its_request() {
+    let app = Setup::new().start().await;
+    for path in ["/placeholders", "/purge"] {
+        let address = if path == "/purge" { app.admin } else { app.public };
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n{{"
+        );
+        stream.write_all(head.as_bytes()).await.expect("the request is sent");
+        let started = Instant::now();
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(20), async {
+            while !answer.ends_with(b"}") {
+                let mut part = [0; 4096];
+                let count = stream.read(&mut part).await.expect("readable");
+                assert!(count > 0, "closed without an answer");
+                answer.extend_from_slice(&part[..count]);
+            }
+        });
+        read.await.expect("an answer");
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("document_late"), "{answer}");
+        assert!(started.elapsed() >= Duration::from_secs(4), "{:?}", started.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn the_service_does_not_ask_itself() {
+    let origin = Origin::with("/a.png", png(64, 32), "image/png").await;
+    let app = Setup::new().start().await;
+    let own = format!("http://{}/image?w=64&url={}", app.public, enc(&origin.url("/a.png")));
+    app.image(&own, "w=64").await.problem(502, "origin_status");
+    app.next(&own, 64, 75).await.plain(508, r#""url" parameter is valid but upstream response is invalid"#);
+    assert_eq!(origin.hits("/a.png"), 0);
+    app.image(&origin.url("/a.png"), "w=64").await.look();
+    assert_eq!(origin.received("/a.png")[0].header("cdn-loop"), Some("pixgate"));
+
+    for field in ["pixgate", "fastly, Pixgate; v=1", "a,pixgate"] {
+        let fields = [("cdn-loop", field)];
+        app.get_with(&image(&origin.url("/a.png"), "w=128"), &fields).await.problem(508, "loop_detected");
+        let target = format!("/placeholder?url={}", enc(&origin.url("/b.png")));
+        app.get_with(&target, &fields).await.problem(508, "loop_detected");
+        let posted = request(app.public, "POST", "/placeholders", &fields, br#"{"urls":["/a"]}"#).await;
+        posted.expect("an answer").problem(508, "loop_detected");
+    }
+    let other = [("cdn-loop", "cloudflare, pixgate-edge")];
+    app.get_with(&image(&origin.url("/a.png"), "w=128"), &other).await.look();
+}
+
+/// A drawing that costs little when it is small and too much when it is large.
+fn costly_drawing() -> Vec<u8> {
+    let steps = "<feGaussianBlur stdDeviation='9'/>".repeat(600);
+    format!(
+        "<svg xmlns='http://www.w3.org/2000/svg' width='4000' height='4000'><filter id='f'>{steps}</filter>\
+         <rect width='4000' height='4000' fill='#c33'/><rect filter='url(#f)' width='9' height='9'/></svg>"
+    )
+    .into_bytes()
+}
+
+#[tokio::test]
+async fn a_variant_that_cannot_be_made_takes_no_other_away() {
+    let origin = Origin::with("/a.svg", costly_drawing(), "image/svg+xml").await;
+    let app = Setup::new().set("images.allow_svg", true).start().await;
+    let url = origin.url("/a.svg");
+    app.image(&url, "w=64&f=webp").await.look();
+    for _ in 0..2 {
+        let detail = app.image(&url, "w=3840&f=webp").await.problem(413, "image_too_large");
+        assert!(detail.contains("a smaller one may be made"), "{detail}");
+        assert_eq!(app.image(&url, "w=64&f=webp").await.must("cache-status"), "pixgate; hit; detail=memory");
+    }
+    app.image(&url, "w=128&f=webp").await.look();
+    assert_eq!(origin.hits("/a.svg"), 1);
+}
+
+#[tokio::test]
+async fn outputs_have_at_most_so_many_pixels() {
+    let origin = Origin::with("/a.png", png(200, 400), "image/png").await;
+    let app = Setup::new().set("limits.max_output_pixels", 10_000).start().await;
+    let url = origin.url("/a.png");
+    for (rest, size) in [
+        ("w=48&f=png", (48, 96)),
+        ("w=128&f=png", (70, 141)),
+        ("w=128&f=avif", (70, 141)),
+        ("w=128&h=128&fit=cover&f=webp", (100, 100)),
+    ] {
+        assert_eq!(app.image(&url, rest).await.look().size(), size, "{rest}");
+    }
+}
