@@ -1,7 +1,6 @@
 //! Image formats: the closed set Pixgate knows, what each can do, how bytes are recognised, and what a client accepts.
 //!
-//! Pure: no I/O, no clock. The law: the type of a source comes from its bytes (`sniff`), never from an origin's
-//! `Content-Type`.
+//! The law: the type of a source comes from its bytes (`sniff`), never from an origin's `Content-Type`.
 
 mod negotiation;
 
@@ -51,9 +50,8 @@ impl ImageFormat {
     /// The longest edge that can be written.
     pub const fn max_edge(self) -> u32 {
         match self {
-            // 14 bits, less one.
             Self::Webp => 16_383,
-            // 16 bits; libjpeg stops at 65500.
+            // Libjpeg's own bound.
             Self::Jpeg => 65_500,
             _ => 65_535,
         }

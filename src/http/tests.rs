@@ -26,7 +26,6 @@ use crate::source::{self, Fetcher, SourcePolicy};
 use crate::variant::{ContentHash, Fit, FormatWish, Quality, Rgb, VariantKey, Wish};
 
 const PHOTO: &str = "https://a.example/dir/photo.one.jpg?v=1";
-/// `PHOTO` as the value of a parameter.
 const PHOTO_VALUE: &str = "https%3A%2F%2Fa.example%2Fdir%2Fphoto.one.jpg%3Fv%3D1";
 const HOUR: Duration = Duration::from_secs(3600);
 
