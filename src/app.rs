@@ -31,7 +31,7 @@ use crate::imaging::schedule::Scheduler;
 use crate::maintenance::{self, Maintenance};
 use crate::optimizer::{Optimizer, Parts, WAITING};
 use crate::source::webhook::Webhook;
-use crate::source::{Fetcher, Glob, LivePolicy, RemotePattern, SourcePolicy};
+use crate::source::{Bodies, Fetcher, Glob, LivePolicy, RemotePattern, SourcePolicy};
 use crate::store::{self, Recorder};
 use crate::telemetry::Metrics;
 
@@ -112,7 +112,8 @@ fn build_state(
     let metrics = Arc::new(Metrics::new());
     let policy = Arc::new(SourcePolicy::new(&config.sources));
     let live = Arc::new(LivePolicy::new(Arc::clone(&policy)));
-    let fetcher = Fetcher::new(Arc::clone(&policy), &config.sources, Arc::clone(&metrics))?;
+    let bodies = Bodies::of(config.schedule.body_memory, config.turns.wait);
+    let fetcher = Fetcher::new(Arc::clone(&policy), &config.sources, Arc::clone(&metrics))?.within(bodies);
     let scheduler = Scheduler::new(&config.schedule, Arc::clone(&metrics)).context("no render threads")?;
     let (ledger, hearing) = (Arc::new(Ledger::default()), Arc::new(AtomicBool::new(false)));
     let shared = Tier::new(&config.redis, Arc::clone(&metrics), &runtime).map(Arc::new);
@@ -144,6 +145,7 @@ fn build_state(
         store: store.clone(),
         recorder: recorder.clone(),
         candidates,
+        turns: config.turns,
         refine_max_bytes: Some(config.refine.max_bytes).filter(|_| config.refine.cpu_percent > 0),
         metrics: Arc::clone(&metrics),
         runtime: runtime.clone(),

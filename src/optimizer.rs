@@ -8,6 +8,7 @@ mod draw;
 mod error;
 mod failures;
 mod fair;
+mod origins;
 mod outcome;
 mod pace;
 mod placeholders;
@@ -25,11 +26,12 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use self::decoded::{Held, Keep, Pictures};
 pub use self::error::Error;
 use self::failures::Failures;
+use self::origins::Origins;
 use self::outcome::outcome;
 pub use self::outcome::{Outcome, RequestTimings};
 use self::pace::Pace;
@@ -48,13 +50,11 @@ use crate::cache::{self, CacheStatus, Entry};
 use crate::imaging;
 use crate::imaging::schedule::Scheduler;
 use crate::record::{PlaceholderSet, SourceKey, WishKey};
-use crate::source::{Fetcher, SourceUrl};
+use crate::source::{Fetcher, SourceUrl, Turns};
 use crate::store::{MetadataStore, Recorder};
 use crate::telemetry::{Label, LookupLabels, Metrics, TierLabels};
 use crate::variant::{ContentHash, VariantKey, Wish};
 
-/// Downloads at once. Their bodies are in memory, so this times `sources.max_bytes` bounds what strangers can fill.
-const DOWNLOADS: usize = 32;
 /// Requests for distinct missing pictures under way at once, and as many for placeholders; the next one is refused.
 const JOURNEYS: usize = 1024;
 
@@ -92,6 +92,8 @@ pub struct Parts {
     pub candidates: mpsc::Sender<Candidate>,
     /// The largest sources of which variants are made better, in bytes; `None` where none are.
     pub refine_max_bytes: Option<u64>,
+    /// How downloads take turns.
+    pub turns: Turns,
     /// The process's metrics.
     pub metrics: Arc<Metrics>,
     /// Where flights run.
@@ -110,7 +112,7 @@ pub struct Optimizer {
     prospects: Prospects,
     metrics: Arc<Metrics>,
     runtime: Handle,
-    downloads: Semaphore,
+    origins: Origins,
     /// What was purged; the last part of the keys below is the newest purge that names the source.
     ledger: Arc<Ledger>,
     loads: Flights<(SourceKey, Need, u64), Result<Loaded, Arc<Error>>>,
@@ -141,6 +143,7 @@ impl Optimizer {
             recorder,
             candidates,
             refine_max_bytes,
+            turns,
             metrics,
             runtime,
         } = parts;
@@ -153,12 +156,12 @@ impl Optimizer {
             memory_stale: lookup("stale"),
             memory_miss: lookup("miss"),
             failures: Failures::none(),
-            downloads: Semaphore::new(DOWNLOADS),
+            origins: Origins::new(turns),
             loads: Flights::new(runtime.clone()),
             draws: Flights::new(runtime.clone()),
             decodes: Flights::new(runtime.clone()),
             pictures: Pictures::default(),
-            keep: Keep::beside(scheduler.memory()),
+            keep: Keep::of(scheduler.kept_memory()),
             journeys: Flights::new(runtime.clone()),
             placeholders: Flights::new(runtime.clone()),
             pace: Pace::new(imaging.avif_engine),

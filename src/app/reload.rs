@@ -89,9 +89,11 @@ fn apply(loaded: &Loaded, started: &Loaded, state: &State) -> anyhow::Result<()>
     }
     let policy = Arc::new(SourcePolicy::new(&config.sources));
     let fetcher = Fetcher::new(Arc::clone(&policy), &config.sources, Arc::clone(&state.metrics))?;
+    let fetcher = fetcher.within(state.optimizer.bodies());
     telemetry::set_level(&config.log.level).map_err(anyhow::Error::msg).context("log.level")?;
     // What takes a restart stays as it was.
-    let imaging = imaging::Settings { avif_engine: first.imaging.avif_engine, ..config.imaging.clone() };
+    let mut imaging = imaging::Settings { avif_engine: first.imaging.avif_engine, ..config.imaging.clone() };
+    imaging.limits.max_memory = first.imaging.limits.max_memory;
     let http = http::Settings { shutdown_grace: first.http.shutdown_grace, ..config.http.clone() };
     state.optimizer.retune(Tuning { fetcher, settings: config.cache.clone(), imaging: Arc::new(imaging) });
     state.renew(policy, http);

@@ -41,6 +41,8 @@ pub struct Config {
     pub imaging: imaging::Settings,
     /// Threads, memory and time of renders.
     pub schedule: imaging::schedule::Settings,
+    /// How downloads take turns.
+    pub turns: source::Turns,
     /// Budgets and lifetimes of the caches.
     pub cache: cache::Settings,
     /// The second tier.
@@ -250,6 +252,8 @@ fn check(draft: &mut Draft, raw: &mut Raw) {
         }
     }
     raw.problems.extend(problems);
+    config.schedule.share_out(config.sources.max_bytes);
+    config.imaging.limits.max_memory = config.schedule.render_memory();
 
     let sources = &config.sources;
     let mut warn = |applies: bool, text: &str| raw.warnings.extend(applies.then(|| text.to_owned()));
@@ -270,10 +274,11 @@ fn check(draft: &mut Draft, raw: &mut Raw) {
             && next_manifest.is_none(),
         "sources.local_patterns allows paths of an app that sources.base_url does not name: all of them are refused",
     );
-    // Four bytes a pixel is what the largest admitted picture needs at least.
+    // What the plainest image takes, decoded.
     warn(
-        config.schedule.decode_memory < config.imaging.limits.max_pixels.saturating_mul(4),
-        "limits.decode_memory is less than 4 bytes for each of images.max_pixels: the largest pictures will be refused",
+        config.imaging.limits.max_memory < config.imaging.limits.max_pixels.saturating_mul(3),
+        "the share of limits.decode_memory for renders is less than 3 bytes for each of images.max_pixels: the largest \
+         images will be refused",
     );
 }
 

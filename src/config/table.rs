@@ -259,6 +259,24 @@ const ROOMS: &[Key] = &[
         |d| Shown::integer(d.config.http.sizes.max_output_pixels),
     ),
     key(
+        "limits.downloads",
+        Kind::Integer,
+        |d, v| read::number(v, 1..=10_000).map(|n| d.config.turns.all = n),
+        |d| Shown::integer(d.config.turns.all as u64),
+    ),
+    key(
+        "limits.downloads_per_host",
+        Kind::Integer,
+        |d, v| read::number(v, 1..=10_000).map(|n| d.config.turns.per_host = n),
+        |d| Shown::integer(d.config.turns.per_host as u64),
+    ),
+    key(
+        "limits.queue_wait",
+        Kind::Duration,
+        |d, v| read::duration(v, DEADLINE).map(|t| d.config.turns.wait = t),
+        |d| Shown::duration(d.config.turns.wait),
+    ),
+    key(
         "limits.queue",
         Kind::Integer,
         |d, v| read::number(v, 1..=1_000_000).map(|n| d.config.schedule.queue = n),

@@ -111,6 +111,7 @@ fn state_with(settings: Settings, age: Duration) -> web::Data<State> {
         store: None,
         recorder: None,
         refine_max_bytes: Some(20_000_000),
+        turns: source::Turns::default(),
         candidates: tokio::sync::mpsc::channel(1).0,
         metrics: Arc::clone(&metrics),
         runtime,

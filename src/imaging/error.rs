@@ -4,6 +4,9 @@
 
 use crate::format::ImageFormat;
 
+/// What a limit of memory is called in errors, with the setting that it is a share of.
+pub(super) const OUTPUT_MEMORY: &str = "bytes of memory (limits.decode_memory)";
+
 /// Why a picture could not be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

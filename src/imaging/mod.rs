@@ -7,6 +7,7 @@
 #[doc(hidden)]
 pub mod calibration;
 pub mod codec;
+mod cost;
 pub(crate) mod decode;
 mod denser;
 mod error;
@@ -27,6 +28,8 @@ pub use codec::avif::AvifEngine;
 pub(crate) use codec::avif::is_thorough;
 pub(crate) use codec::kind::SMALL;
 use codec::webp::AnimationEncoder;
+pub(crate) use cost::judge_peak;
+pub use cost::{SKETCH_BYTES, finishing_bytes, peak_bytes};
 pub use decode::Picture;
 pub use decode::isolated::{COMMAND as DECODER_COMMAND, serve as serve_decoder};
 use decode::strip;
@@ -54,6 +57,8 @@ pub struct Limits {
     pub max_frame_pixels: u64,
     /// Bytes of colour profile, EXIF and text together, after inflating.
     pub max_metadata_bytes: usize,
+    /// Estimated bytes of memory that making one image may take (a share of `limits.decode_memory`).
+    pub max_memory: u64,
     /// Whether SVG is drawn; refused otherwise.
     pub allow_svg: bool,
     /// Whether HEIC is decoded; otherwise it is passed on as it is where that is allowed, and refused elsewhere.
@@ -68,6 +73,7 @@ impl Default for Limits {
             max_frames: 500,
             max_frame_pixels: 400_000_000,
             max_metadata_bytes: 8_000_000,
+            max_memory: 416_000_000,
             allow_svg: false,
             allow_heic: false,
         }
@@ -219,6 +225,12 @@ pub fn placeholder(
     settings: &Settings,
     deadline: Instant,
 ) -> Result<PlaceholderSet, Error> {
+    if probe.format == ImageFormat::Svg {
+        let longest = probe.width.max(probe.height).max(1);
+        let side = |length: u32| (length * cost::SKETCH.min(longest)).div_ceil(longest).max(1);
+        let sketch = decode::decode_svg(bytes, side(probe.width), side(probe.height), &settings.limits)?;
+        return PlaceholderSet::of(&sketch);
+    }
     PlaceholderSet::of(&decode::decode(bytes, probe, settings, deadline)?)
 }
 

@@ -2,8 +2,11 @@
 //!
 //! The law: probing reads bytes that are there and allocates nothing that grows with what a header claims.
 
+use image::metadata::Orientation;
+
 use super::decode::header::{Header, within};
 use super::decode::{self, swaps};
+use super::error::OUTPUT_MEMORY;
 use super::{Error, Limits, Probe};
 use crate::format::{ImageFormat, sniff};
 
@@ -26,6 +29,15 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Probe, Error> {
     judge(&header, format, limits)?;
     let turned = swaps(header.orientation);
     let (width, height) = if turned { (header.height, header.width) } else { (header.width, header.height) };
+    let decoded_bytes = if format.is_passed_on(limits.allow_heic) {
+        0
+    } else {
+        decoded_bytes(&header) + copies(format, &header) * bytes.len() as u64
+    };
+    // A drawing is drawn at the size that is asked for.
+    if format != ImageFormat::Svg {
+        within(OUTPUT_MEMORY, decoded_bytes, limits.max_memory)?;
+    }
     Ok(Probe {
         format,
         width,
@@ -34,11 +46,7 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Probe, Error> {
         has_alpha: header.alpha,
         frames: header.frames,
         foreign: header.foreign,
-        decoded_bytes: if format.is_passed_on(limits.allow_heic) {
-            0
-        } else {
-            decoded_bytes(&header) + copies(format, bytes.len())
-        },
+        decoded_bytes,
     })
 }
 
@@ -57,21 +65,20 @@ fn judge(header: &Header, format: ImageFormat, limits: &Limits) -> Result<(), Er
     Ok(())
 }
 
-/// Memory of copies of the whole file that decoders are given instead of it, or may be: mended, described anew, unwrapped.
-const fn copies(format: ImageFormat, bytes: usize) -> u64 {
-    let count = match format {
+/// Copies of the whole file that decoders are given instead of it.
+const fn copies(format: ImageFormat, header: &Header) -> u64 {
+    match format {
         ImageFormat::Ico => 2,
-        ImageFormat::Bmp | ImageFormat::Tiff | ImageFormat::Png | ImageFormat::Webp | ImageFormat::Svg => 1,
-        _ => 0,
-    };
-    count * bytes as u64
+        ImageFormat::Webp | ImageFormat::Svg => 1,
+        _ => header.copies as u64,
+    }
 }
 
-/// Peak memory in bytes: the larger of what the decoder holds ([`Header::working`], its output included) and what colour,
-/// orientation and scaling hold after it (the picture and one copy at 16 bits a sample), each times the pixels, and a
-/// fixed part. An animation is decoded frame by frame: one frame counts.
+/// Peak memory in bytes, as measured: what the decoder holds ([`Header::working`]; colours are converted in place), or the
+/// picture beside its copy where it is turned upright, each times the pixels, and a fixed part. An animation is decoded
+/// frame by frame: one frame counts.
 fn decoded_bytes(header: &Header) -> u64 {
     let channels = if header.alpha { 4 } else { 3 };
-    let after = channels + 2 * channels;
-    u64::from(header.width) * u64::from(header.height) * u64::from(header.working.max(after)) + FIXED
+    let turned = if header.orientation == Orientation::NoTransforms { channels } else { 2 * channels };
+    u64::from(header.width) * u64::from(header.height) * u64::from(header.working.max(turned)) + FIXED
 }

@@ -23,8 +23,12 @@ use crate::telemetry::Metrics;
 pub struct Settings {
     /// Threads that render; 0 means one a core.
     pub render_threads: usize,
-    /// Budget for the estimated memory of renders that run at once, in bytes.
+    /// Budget for the estimated memory of what is downloaded, decoded and encoded at once, in bytes.
     pub decode_memory: u64,
+    /// Of that, what bodies of sources may take.
+    pub body_memory: u64,
+    /// Of that, what decoded images may take that are kept for the page that is about to request them.
+    pub kept_memory: u64,
     /// Renders that may wait; one more is refused.
     pub queue: usize,
     /// From asking for CPU to having the result.
@@ -33,7 +37,29 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { render_threads: 0, decode_memory: 512_000_000, queue: 256, render_timeout: Duration::from_secs(15) }
+        Self {
+            render_threads: 0,
+            decode_memory: 512_000_000,
+            body_memory: 64_000_000,
+            kept_memory: 32_000_000,
+            queue: 256,
+            render_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+impl Settings {
+    /// Shares the budget out: an eighth for bodies, though room for one of `max_bytes` where that is at most a quarter, a
+    /// sixteenth for what is kept, and the rest for renders.
+    pub fn share_out(&mut self, max_bytes: u64) {
+        let (eighth, quarter) = (self.decode_memory / 8, self.decode_memory / 4);
+        self.body_memory = max_bytes.clamp(eighth, quarter);
+        self.kept_memory = self.decode_memory / 16;
+    }
+
+    /// What renders may take, in bytes.
+    pub const fn render_memory(&self) -> u64 {
+        self.decode_memory - self.body_memory - self.kept_memory
     }
 }
 
@@ -99,9 +125,15 @@ impl Scheduler {
         Instant::now() + self.shared.settings.render_timeout
     }
 
-    /// The budget for the estimated memory of renders that run at once, in bytes.
-    pub fn memory(&self) -> u64 {
-        self.shared.settings.decode_memory
+    /// What decoded images may take that are kept for a moment, in bytes.
+    pub fn kept_memory(&self) -> u64 {
+        self.shared.settings.kept_memory
+    }
+
+    /// The most memory that work in the background may take, in bytes: as much as it may take stays free for what is asked
+    /// for.
+    pub fn spare_memory(&self) -> u64 {
+        self.shared.settings.render_memory() / 2
     }
 
     /// Runs `job` on a render thread, until `deadline`. `cost` is the estimated peak memory of the job in bytes.

@@ -55,15 +55,6 @@ impl Decoded {
         self.picture.pixels.len() as u64
     }
 
-    /// Estimated memory for making one output of it, in bytes: what scaling works with, and the output as it is and as the
-    /// encoder holds it.
-    pub fn finishing_bytes(&self, transform: &Transform) -> u64 {
-        let (width, height) = transform.geometry.size();
-        let channels = self.picture.channels();
-        let working = resize::working_bytes(self.picture.width, width, channels);
-        working + 4 * channels as u64 * u64::from(width) * u64::from(height)
-    }
-
     /// Makes one output: scales, frames, encodes, and keeps the source's own bytes where that is the smaller same picture.
     /// `bytes` and `probe` are those it was decoded from. Blocks; no time is counted for the decode.
     ///
@@ -130,7 +121,7 @@ pub(super) fn drawing(
     deadline: Instant,
 ) -> Result<Rendered, Error> {
     let mut clock = Clock::start();
-    let (width, height) = drawing_size(probe, transform.geometry);
+    let (width, height) = drawing_size((probe.width, probe.height), transform.geometry);
     let picture = decode::decode_svg(bytes, width, height, &settings.limits)?;
     let placeholder = Arc::new(PlaceholderSet::of(&picture)?);
     clock.lap(|timings| &mut timings.decode);
@@ -163,14 +154,14 @@ fn rendered(
 }
 
 /// At which size a drawing is drawn, so that scaling has (nearly) nothing left to do.
-fn drawing_size(probe: &Probe, geometry: Geometry) -> (u32, u32) {
+pub(super) fn drawing_size(own: (u32, u32), geometry: Geometry) -> (u32, u32) {
     let (width, height) = geometry.size();
-    let ratio = (f64::from(width) / f64::from(probe.width), f64::from(height) / f64::from(probe.height));
+    let ratio = (f64::from(width) / f64::from(own.0), f64::from(height) / f64::from(own.1));
     let factor = match geometry {
         Geometry::Scale { .. } => return (width, height),
         Geometry::Cover { .. } => ratio.0.max(ratio.1),
         Geometry::Contain { .. } => ratio.0.min(ratio.1).min(1.0),
     };
     let edge = |length: u32| ((f64::from(length) * factor).round() as u32).max(1);
-    (edge(probe.width), edge(probe.height))
+    (edge(own.0), edge(own.1))
 }

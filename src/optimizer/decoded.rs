@@ -20,8 +20,6 @@ use crate::variant::ContentHash;
 
 /// A page that was told a placeholder asks for the picture as soon as the browser has read it.
 const MOMENT: Duration = Duration::from_secs(2);
-/// Of the budget for renders, what pictures that are kept may take besides.
-const KEPT_SHARE: u64 = 8;
 
 /// A decoded source with its share of the memory budget.
 pub(super) struct Held {
@@ -63,9 +61,9 @@ impl Pictures {
 pub(super) struct Keep(Arc<Semaphore>);
 
 impl Keep {
-    /// Room beside a budget of `decode_memory` bytes for renders.
-    pub(super) fn beside(decode_memory: u64) -> Self {
-        let kilobytes = usize::try_from(decode_memory / KEPT_SHARE / 1_000).unwrap_or(usize::MAX);
+    /// Room for `bytes`.
+    pub(super) fn of(bytes: u64) -> Self {
+        let kilobytes = usize::try_from(bytes / 1_000).unwrap_or(usize::MAX);
         Self(Arc::new(Semaphore::new(kilobytes.min(Semaphore::MAX_PERMITS))))
     }
 }

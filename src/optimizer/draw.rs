@@ -66,7 +66,10 @@ impl Optimizer {
     ) -> Result<Drawn, Arc<Error>> {
         let source_bytes = bytes.len() as u64;
         let deadline = self.scheduler.deadline();
-        let drawn = if record.is_passed_on() {
+        let peak = self.peak(&record, &transform, Effort::Fast);
+        let drawn = if let Err(error) = imaging::judge_peak(peak, &self.imaging().limits) {
+            Err(Arc::new(Error::from(error)))
+        } else if record.is_passed_on() {
             self.from_source(&record, bytes, deadline).await
         } else if Decoded::serves(record.format, &transform) {
             self.from_decoded(&record, transform, bytes, deadline).await
@@ -102,7 +105,7 @@ impl Optimizer {
         let held = self.decoded(record, &bytes, deadline).await?;
         let waited = asked.elapsed().saturating_sub(held.decoded.took);
         let (width, height) = transform.geometry.size();
-        let (weight, cost) = (u64::from(width) * u64::from(height), held.decoded.finishing_bytes(&transform));
+        let (weight, cost) = (u64::from(width) * u64::from(height), self.finishing(record, &transform));
         let (settings, effort) = (self.imaging(), self.effort(record, &transform));
         let job = move || {
             let mut rendered =
@@ -150,10 +153,19 @@ impl Optimizer {
             let probe = imaging::probe(&bytes, &settings.limits)?;
             imaging::render(&bytes, &probe, &transform, &settings, deadline).map(|made| Made::of(made, None))
         };
-        let done = self.scheduler.run(record.decode_cost, deadline, job).await;
+        let done = self.scheduler.run(self.peak(record, &transform, Effort::Fast), deadline, job).await;
         let drawn = self.drawn(done, Duration::ZERO)?;
         self.metrics.observe_stage("decode", drawn.timings.decode.unwrap_or_default());
         Ok(drawn)
+    }
+
+    /// Estimated memory of making an output at its peak, in bytes.
+    pub(super) fn peak(&self, record: &SourceRecord, transform: &Transform, effort: Effort) -> u64 {
+        imaging::peak_bytes(&record.shape(), record.decode_cost, transform, &self.imaging(), effort)
+    }
+
+    fn finishing(&self, record: &SourceRecord, transform: &Transform) -> u64 {
+        imaging::finishing_bytes(&record.shape(), transform, &self.imaging(), Effort::Fast)
     }
 
     fn drawn(

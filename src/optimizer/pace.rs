@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::Optimizer;
 use crate::format::{ImageFormat, Negotiated};
-use crate::imaging::{AvifEngine, SMALL, is_thorough};
+use crate::imaging::{self, AvifEngine, SMALL, is_thorough};
 use crate::record::SourceRecord;
-use crate::variant::{FormatWish, Output, Quality, Wish};
+use crate::variant::{Effort, FormatWish, Output, Quality, VariantKey, Wish};
 
 /// Picoseconds a pixel before anything was measured: two cores of a server of these years, rounded up.
 const AOM: u64 = 50_000;
@@ -69,11 +69,17 @@ impl Optimizer {
             return None;
         };
         let imaging = &self.tuning.load().imaging;
-        if !imaging.progressive || !self.prospects.of_source(record) {
-            return None;
-        }
         let transform = wish.resolve(&record.shape());
         if transform.output != Output::Still(ImageFormat::Avif) {
+            return None;
+        }
+        let format = FormatWish::Negotiated(Negotiated { preferred: Some(ImageFormat::Webp), ..negotiated });
+        if imaging::judge_peak(self.peak(record, &transform, Effort::Fast), &imaging.limits).is_err() {
+            // AVIF takes several times the memory of WebP; nothing better is to come.
+            self.prospects.give_up(VariantKey::new(&record.content, &transform));
+            return Some(Wish { format, ..*wish });
+        }
+        if !imaging.progressive || !self.prospects.of_source(record) {
             return None;
         }
         let (width, height) = transform.geometry.size();
@@ -81,7 +87,6 @@ impl Optimizer {
         let [avif, webp] =
             [ImageFormat::Avif, ImageFormat::Webp].map(|format| self.pace.predicted(format, pixels, transform.quality));
         let late = avif > imaging.progressive_budget && webp < avif;
-        let format = FormatWish::Negotiated(Negotiated { preferred: Some(ImageFormat::Webp), ..negotiated });
         late.then_some(Wish { format, ..*wish })
     }
 }

@@ -115,7 +115,7 @@ impl Optimizer {
             let probe = imaging::probe(&bytes, &settings.limits)?;
             imaging::placeholder(&bytes, &probe, &settings, deadline)
         };
-        let done = self.scheduler.run(record.decode_cost, deadline, job).await;
+        let done = self.scheduler.run(imaging::SKETCH_BYTES, deadline, job).await;
         let done = done.map_err(|error| Error::from_schedule(error, self.scheduler.retry_after()))?;
         Ok(Arc::new(done.value.map_err(Error::from)?))
     }

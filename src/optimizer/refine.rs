@@ -46,6 +46,11 @@ impl Prospects {
         self.max_bytes.is_some_and(|most| record.bytes <= most) && record.storable
     }
 
+    /// Nothing better than what there is will come of a variant.
+    pub(super) fn give_up(&self, key: VariantKey) {
+        self.hopeless.insert(key, ());
+    }
+
     /// Whether a variant is going to be better.
     fn of_variant(&self, record: &SourceRecord, key: &VariantKey) -> bool {
         self.of_source(record) && !self.hopeless.contains_key(key)
@@ -157,8 +162,9 @@ impl Optimizer {
         if here.as_deref().is_some_and(is_better) {
             return Refined::Passed;
         }
-        if !self.prospects.of_source(&record) || !Decoded::serves(record.format, &transform) {
-            self.prospects.hopeless.insert(key, ());
+        let too_large = self.refining(&record, &transform, *effort) > self.scheduler.spare_memory();
+        if too_large || !self.prospects.of_source(&record) || !Decoded::serves(record.format, &transform) {
+            self.prospects.give_up(key);
             return Refined::Passed;
         }
         if let Some(tier) = self.tiers.shared().cloned() {
@@ -194,7 +200,7 @@ impl Optimizer {
             Err(error) => {
                 // An origin that is back by then is asked at the next request.
                 if error.is_lasting() {
-                    self.prospects.hopeless.insert(key, ());
+                    self.prospects.give_up(key);
                 }
                 return Refined::Failed;
             }
@@ -205,7 +211,7 @@ impl Optimizer {
             Ok(made) => made,
             Err(error) => {
                 tracing::debug!(source = %source, %error, "a variant could not be refined");
-                self.prospects.hopeless.insert(key, ());
+                self.prospects.give_up(key);
                 return Refined::Failed;
             }
         };
@@ -247,8 +253,13 @@ impl Optimizer {
             let entry = Entry::new(Bytes::from(made.bytes), made.format, made.width, made.height, effort);
             Ok::<_, imaging::Error>((entry, began.elapsed()))
         };
-        let done = self.scheduler.run_behind(record.decode_cost.saturating_add(SCORE_BYTES), job).await;
+        let done = self.scheduler.run_behind(self.refining(record, &transform, effort), job).await;
         Ok(done.map_err(|error| Error::from_schedule(error, self.scheduler.retry_after()))??)
+    }
+
+    /// Estimated memory of refining, in bytes: of making it, and of comparing it with what there is.
+    fn refining(&self, record: &SourceRecord, transform: &Transform, effort: Effort) -> u64 {
+        self.peak(record, transform, effort).saturating_add(SCORE_BYTES)
     }
 
     /// What a variant that was encoded fast is marked with, if it may be refined.

@@ -8,13 +8,19 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
+use super::origins::NoTurn;
 use super::{Error, Optimizer, Terms};
 use crate::cache::ledger::{Named, Verdict};
 use crate::cache::memory::SourceBytes;
 use crate::imaging;
 use crate::record::{Freshness, SourceKey, SourceRecord};
-use crate::source::{Download, Fetched, SourceUrl};
+use crate::source::{self, Download, Failed, Fetched, SourceUrl};
 use crate::variant::ContentHash;
+
+/// How long the next download should wait that finds no room.
+const BUSY: Duration = Duration::from_secs(2);
+/// What clients are told to wait at most.
+const MOST: Duration = Duration::from_secs(30);
 
 /// A source as far as it is needed.
 #[derive(Clone, Debug)]
@@ -186,10 +192,14 @@ impl Optimizer {
         epoch: u64,
     ) -> Result<Loaded, Error> {
         let validators = prior.map(|record| &record.validators).filter(|v| need == Need::Record && !v.is_empty());
-        // Closed only when the process ends.
-        let _slot = self.downloads.acquire().await.map_err(|closed| Error::Internal(closed.to_string()))?;
+        let turn = self.origins.turn(source.host()).await.map_err(|no_turn| self.no_turn(no_turn))?;
         let started = Instant::now();
-        let fetched = self.tuning.load_full().fetcher.fetch(source, validators).await?;
+        let fetched = self.tuning.load_full().fetcher.fetch(source, validators).await;
+        turn.ended(fetched.as_ref().err().map(|failed| &failed.error));
+        let fetched = match fetched {
+            Err(Failed { error: source::Error::Busy, .. }) => return Err(self.no_turn(NoTurn::Busy(BUSY))),
+            fetched => fetched?,
+        };
         let fetch = Some(started.elapsed());
         match (fetched, prior) {
             (Fetched::Modified(download), _) => {
@@ -212,6 +222,16 @@ impl Optimizer {
         }
     }
 
+    fn no_turn(&self, no_turn: NoTurn) -> Error {
+        match no_turn {
+            NoTurn::Busy(wait) => {
+                self.metrics.count_shed("downloads");
+                Error::Overloaded { retry_after: wait.clamp(Duration::from_secs(1), MOST) }
+            }
+            NoTurn::LeftAlone(failed) => Error::Source(failed),
+        }
+    }
+
     /// Hashes and probes a download off the async threads: both are CPU work, and probing reads a stranger's bytes.
     async fn examine(
         &self,
@@ -220,7 +240,7 @@ impl Optimizer {
         prior: Option<&Arc<SourceRecord>>,
         epoch: u64,
     ) -> Result<(Arc<SourceRecord>, Bytes), Error> {
-        let Download { bytes, validators, caching } = download;
+        let Download { bytes, validators, caching, charge } = download;
         let (body, limits) = (bytes.clone(), self.imaging().limits.clone());
         let examined = self
             .runtime
@@ -249,9 +269,10 @@ impl Optimizer {
         let storable = record.storable;
         let record = self.keep_record(source, record);
         if storable {
+            // The tier has a budget of its own.
             self.tiers.memory.put_source(source.key(), SourceBytes { content, bytes: bytes.clone() });
         }
-        Ok((record, bytes))
+        Ok((record, charge.hold(bytes)))
     }
 
     /// Puts a record into the tier, or takes the old one out when the origin forbids to keep it.

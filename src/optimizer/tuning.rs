@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Optimizer;
 use crate::cache;
 use crate::imaging;
-use crate::source::Fetcher;
+use crate::source::{Bodies, Fetcher};
 
 /// See the module's text.
 pub struct Tuning {
@@ -24,6 +24,11 @@ impl Optimizer {
     pub fn retune(&self, tuning: Tuning) {
         self.tuning.store(Arc::new(tuning));
         self.failures.forget_all();
+    }
+
+    /// The budget for bodies, which outlives the fetcher.
+    pub fn bodies(&self) -> Bodies {
+        self.tuning.load().fetcher.bodies()
     }
 
     pub(super) fn imaging(&self) -> Arc<imaging::Settings> {

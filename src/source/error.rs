@@ -103,6 +103,9 @@ pub enum Error {
     /// The body cannot be decoded as its `Content-Encoding` says.
     #[error("the body is not what its Content-Encoding says, or in a coding that was not asked for")]
     Encoding,
+    /// No room for its bytes: too many others are under way.
+    #[error("too many downloads are under way")]
+    Busy,
     /// The HTTP client cannot be built, or failed in another way.
     #[error("HTTP client: {0}")]
     Client(String),
@@ -125,6 +128,7 @@ impl Error {
             Self::Timeout(_) => "timeout",
             Self::Interrupted => "interrupted",
             Self::Encoding => "encoding",
+            Self::Busy => "busy",
             Self::Client(_) => "client",
         })
     }

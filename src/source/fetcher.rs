@@ -27,6 +27,7 @@ use reqwest::header::{
 use reqwest::{Client, ClientBuilder, Response, redirect};
 use tokio::time::{Instant, timeout};
 
+use super::bodies::{Bodies, Charge};
 use super::dial::{GuardedResolver, Lookup, system_lookup};
 use super::{Caching, Error, Failed, Phase, Settings, SourcePolicy, SourceUrl};
 use crate::record::Validators;
@@ -64,6 +65,8 @@ pub struct Download {
     pub validators: Validators,
     /// How long it may be kept.
     pub caching: Caching,
+    /// The share of the budget for bodies that it has.
+    pub charge: Arc<Charge>,
 }
 
 /// What an origin answered.
@@ -90,6 +93,7 @@ pub struct Fetcher {
     first_byte_timeout: Duration,
     idle_timeout: Duration,
     timeout: Duration,
+    bodies: Bodies,
 }
 
 impl Fetcher {
@@ -122,7 +126,19 @@ impl Fetcher {
             first_byte_timeout: settings.first_byte_timeout,
             idle_timeout: settings.idle_timeout,
             timeout: settings.timeout,
+            bodies: Bodies::of(u64::MAX, settings.timeout),
         })
+    }
+
+    /// With a budget for the bodies of all downloads; without there is none.
+    #[must_use]
+    pub fn within(self, bodies: Bodies) -> Self {
+        Self { bodies, ..self }
+    }
+
+    /// The budget for bodies.
+    pub fn bodies(&self) -> Bodies {
+        self.bodies.clone()
     }
 
     /// Downloads a source, or learns that it has not changed. Dropping the future ends the request.
@@ -164,8 +180,8 @@ impl Fetcher {
                 200..=203 => {
                     let validators =
                         Validators { etag: validator(headers, ETAG), last_modified: validator(headers, LAST_MODIFIED) };
-                    let bytes = self.body(response).await?;
-                    return Ok(Fetched::Modified(Download { bytes, validators, caching }));
+                    let (bytes, charge) = self.body(response).await?;
+                    return Ok(Fetched::Modified(Download { bytes, validators, caching, charge: Arc::new(charge) }));
                 }
                 304 if validators.is_some() => return Ok(Fetched::NotModified(caching)),
                 301 | 302 | 303 | 307 | 308 => {
@@ -217,13 +233,15 @@ impl Fetcher {
         Ok(response)
     }
 
-    async fn body(&self, response: Response) -> Result<Bytes, Error> {
+    async fn body(&self, response: Response) -> Result<(Bytes, Charge), Error> {
         let limit = self.max_bytes;
         let codings = coding::codings(response.headers());
         let promised = response.content_length().unwrap_or(0);
         if promised > limit {
             return Err(Error::TooLarge { limit });
         }
+        let mut charge = self.bodies.charge();
+        charge.grow_to(promised.min(MAX_RESERVE)).await?;
         let mut body = BytesMut::with_capacity(promised.min(MAX_RESERVE) as usize);
         let mut chunks = response.bytes_stream();
         loop {
@@ -234,7 +252,17 @@ impl Fetcher {
                 Some(Ok(chunk)) if (body.len() + chunk.len()) as u64 > limit => {
                     return Err(Error::TooLarge { limit });
                 }
-                Some(Ok(chunk)) => body.extend_from_slice(&chunk),
+                Some(Ok(chunk)) => {
+                    let needed = body.len() + chunk.len();
+                    if needed > body.capacity() {
+                        // What it grows to: as much as was promised at once, but no more than twice what has come.
+                        let room = needed * 2;
+                        let room = if promised > 0 { room.min(needed.max(promised as usize)) } else { room };
+                        charge.grow_to(room as u64).await?;
+                        body.reserve(room - body.len());
+                    }
+                    body.extend_from_slice(&chunk);
+                }
             }
         }
         let mut body = body.freeze();
@@ -243,8 +271,9 @@ impl Fetcher {
             let until = std::time::Instant::now() + self.timeout;
             let decoded = tokio::task::spawn_blocking(move || coding::decoded(body, &codings, limit, until));
             body = decoded.await.map_err(|panic| Error::Client(panic.to_string()))??;
+            charge.grow_to(body.len() as u64).await?;
         }
-        if body.is_empty() { Err(Error::Empty) } else { Ok(body) }
+        if body.is_empty() { Err(Error::Empty) } else { Ok((body, charge)) }
     }
 }
 

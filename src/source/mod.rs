@@ -3,6 +3,7 @@
 //! The law: the fetcher takes nothing but a [`SourceUrl`], and only [`SourcePolicy`] makes one. What is matched is what
 //! is fetched: patterns see the parsed, normalised URL, and the same value is sent. Denied unless allowed.
 
+pub mod bodies;
 mod caching;
 mod dial;
 mod error;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
+pub use self::bodies::Bodies;
 pub use self::caching::Caching;
 pub use self::error::{Error, Failed, Phase};
 pub use self::fetcher::{CDN_LOOP, CDN_NAME, Download, Fetched, Fetcher};
@@ -28,6 +30,23 @@ pub use self::pattern::Glob;
 pub use self::policy::{Refusal, SourcePolicy};
 use crate::record::SourceKey;
 use crate::telemetry::Loggable;
+
+/// How downloads take turns, of the `[limits]` section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turns {
+    /// Downloads at once.
+    pub all: usize,
+    /// Downloads from one host at once.
+    pub per_host: usize,
+    /// How long one waits for a turn.
+    pub wait: Duration,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { all: 64, per_host: 8, wait: Duration::from_secs(5) }
+    }
+}
 
 /// The `[sources]` section.
 #[derive(Clone, Debug)]

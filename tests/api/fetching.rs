@@ -211,7 +211,14 @@ async fn the_total_deadline() {
 async fn a_slow_origin_holds_no_worker() {
     let origin = Origin::with("/fast.png", png(100, 50), "image/png").await;
     let gate = Gate::shut();
-    let app = std::sync::Arc::new(patient().set("limits.render_threads", 1).set("limits.queue", 1).start().await);
+    let app = std::sync::Arc::new(
+        patient()
+            .set("limits.render_threads", 1)
+            .set("limits.queue", 1)
+            .set("limits.downloads_per_host", 32)
+            .start()
+            .await,
+    );
     let mut waiting = Vec::new();
     for n in 0..20 {
         let path = format!("/held/{n}");

@@ -254,11 +254,11 @@ async fn what_a_placeholder_was_made_of_serves_the_pictures_that_follow() {
 #[tokio::test]
 async fn pixels_that_are_kept_for_who_follows_have_a_small_budget() {
     let origin = Origin::with("/a.jpg", jpeg(400, 300), "image/jpeg").await;
-    let app = Setup::new().text("limits.decode_memory", "2MB").start().await;
+    let app = Setup::new().text("limits.decode_memory", "5600kB").text("sources.max_bytes", "300kB").start().await;
     let url = origin.url("/a.jpg");
     assert_eq!(placeholder(&app, &url, "").await.status, 200);
     app.image(&url, "w=64&f=webp").await.look();
-    assert_eq!(decodes(&app).await, 2, "an eighth of the budget is less than 360 kB");
+    assert_eq!(decodes(&app).await, 2, "a sixteenth of the budget is less than 360 kB");
 }
 
 #[tokio::test]

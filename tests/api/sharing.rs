@@ -8,8 +8,8 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::harness::app::{App, Setup, image};
 use crate::harness::client::{enc, request};
-use crate::harness::origin::Origin;
-use crate::harness::pictures::{busy, encoded, png};
+use crate::harness::origin::{Gate, Origin, Reply};
+use crate::harness::pictures::{busy, encoded, png, png_header_only};
 
 const MB: f64 = 1_000_000.0;
 
@@ -138,4 +138,85 @@ async fn outputs_have_at_most_so_many_pixels() {
     ] {
         assert_eq!(app.image(&url, rest).await.look().size(), size, "{rest}");
     }
+}
+
+#[tokio::test]
+async fn what_alone_takes_more_than_there_is_is_refused_from_its_header() {
+    let origin = Origin::with("/huge.png", png_header_only(8_000, 8_000), "image/png").await;
+    origin.set("/a.png", Reply::new(png(64, 32), "image/png"));
+    let app = Setup::new().text("limits.decode_memory", "100MB").start().await;
+    for _ in 0..2 {
+        let started = Instant::now();
+        let detail = app.image(&origin.url("/huge.png"), "w=64").await.problem(413, "image_too_large");
+        assert!(detail.contains("limits.decode_memory"), "{detail}");
+        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    }
+    app.image(&origin.url("/a.png"), "w=64").await.look();
+}
+
+#[tokio::test]
+async fn avif_that_takes_too_much_memory_is_webp_where_the_client_leaves_the_choice() {
+    let photograph = encoded(&busy(2400, 1600, 5), image::ImageFormat::Jpeg);
+    let origin = Origin::with("/a.jpg", photograph, "image/jpeg").await;
+    let app = Setup::new().text("limits.decode_memory", "100MB").start().await;
+    let url = origin.url("/a.jpg");
+    app.image(&url, "w=640&f=avif").await.look();
+    let detail = app.image(&url, "w=1920&f=avif").await.problem(413, "image_too_large");
+    assert!(detail.contains("limits.decode_memory") && detail.contains("a smaller one may be made"), "{detail}");
+    let target = image(&url, "w=1920");
+    for _ in 0..2 {
+        let chosen = app.get_with(&target, &[("accept", "image/avif,image/webp,*/*")]).await;
+        assert_eq!(chosen.look().mime, "image/webp");
+        assert!(!chosen.must("cache-control").contains("max-age=60,"), "nothing better is to come");
+    }
+    assert_eq!(app.image(&url, "w=640&f=avif").await.must("cache-status"), "pixgate; hit; detail=memory");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_hangs_takes_its_own_turns_only() {
+    let origin = Origin::with("/a.png", png(64, 32), "image/png").await;
+    let gate = Gate::shut();
+    let app = std::sync::Arc::new(Setup::new().set("sources.domains", r#"["127.0.0.1", "localhost"]"#).start().await);
+    let mut waiting = Vec::new();
+    for n in 0..40 {
+        origin.set(&format!("/held/{n}"), Reply::new(png(8, 8), "image/png").held(&gate));
+        let (app, url) = (std::sync::Arc::clone(&app), origin.url(&format!("/held/{n}")));
+        waiting.push(tokio::spawn(async move { app.image(&url, "w=16").await.status }));
+    }
+    let asked = || (0..40).map(|n| origin.hits(&format!("/held/{n}"))).sum::<usize>();
+    let started = Instant::now();
+    while asked() < 8 {
+        assert!(started.elapsed() < Duration::from_secs(10), "waited in vain for the host's turns");
+        tokio::task::yield_now().await;
+    }
+    let other = origin.url("/a.png").replace("127.0.0.1", "localhost");
+    let started = Instant::now();
+    app.image(&other, "w=64").await.look();
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert_eq!(asked(), 8, "no more from one host at once");
+    gate.open();
+    for waiting in waiting {
+        let status = waiting.await.expect("no panic");
+        assert!(status == 200 || status == 503, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_down_is_left_alone() {
+    let app = Setup::new().start().await;
+    // Held, and never listened at.
+    let held = TcpSocket::new_v4().expect("a socket");
+    held.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let address = held.local_addr().expect("bound");
+    let url = |n: u32| format!("http://{address}/{n}.png");
+    for n in 0..5 {
+        app.image(&url(n), "w=64").await.problem(502, "origin_unreachable");
+    }
+    let fetches = app.metric("pixgate_origin_fetches_total").await;
+    for n in 5..20 {
+        let answer = app.image(&url(n), "w=64").await;
+        answer.problem(502, "origin_unreachable");
+        assert!(answer.header("retry-after").is_some(), "left alone");
+    }
+    assert_eq!(app.metric("pixgate_origin_fetches_total").await, fetches, "not asked again meanwhile");
 }

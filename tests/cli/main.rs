@@ -11,6 +11,7 @@
 #[expect(dead_code, reason = "the command line needs a part of the harness that the API suite uses whole")]
 #[path = "../api/harness/mod.rs"]
 mod harness;
+mod memory;
 
 use harness::app::{Setup, TempDir, run};
 use harness::pictures::{self, jpeg, look};
@@ -34,7 +35,11 @@ fn a_valid_configuration_is_shown_with_the_origin_of_each_value() {
     assert!(line("qualities").contains("60") && line("qualities").contains("my.toml"), "{}", line("qualities"));
     assert!(line("snap").contains("true") && line("snap").contains("PIXGATE_IMAGES_SNAP"), "{}", line("snap"));
     // The environment wins over the file.
-    assert!(line("queue").contains("19") && line("queue").contains("PIXGATE_LIMITS_QUEUE"), "{}", line("queue"));
+    assert!(
+        line("queue = ").contains("19") && line("queue = ").contains("PIXGATE_LIMITS_QUEUE"),
+        "{}",
+        line("queue = ")
+    );
     assert!(
         line("max_redirects").contains('3') && line("max_redirects").contains("default"),
         "{}",

@@ -84,7 +84,8 @@ fn source_row(failed: &source::Failed) -> Row {
             row(StatusCode::FORBIDDEN, "source_not_allowed", detail, Next::Text(bad, NEXT_NOT_ALLOWED)).set_by(setting)
         }
         // One code and text for three failures: which of them it was says something about the network behind.
-        E::Dns | E::Connect | E::Tls | E::Client(_) => {
+        // The optimizer calls it overload.
+        E::Dns | E::Connect | E::Tls | E::Busy | E::Client(_) => {
             row(gateway, "origin_unreachable", "the origin could not be reached", Next::Response(gateway))
         }
         E::Status(status) => status_row(*status),

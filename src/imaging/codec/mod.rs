@@ -25,6 +25,32 @@ pub(crate) fn has_denser(format: ImageFormat, engine: AvifEngine) -> bool {
     }
 }
 
+/// Estimated memory of making a file of `pixels` in `format`, in bytes, as measured at its peak over photographs: the
+/// picture that is encoded, what the encoder works with, and the file.
+pub(crate) fn working_bytes(
+    format: ImageFormat,
+    pixels: u64,
+    alpha: bool,
+    quality: Option<Quality>,
+    engine: AvifEngine,
+    effort: Effort,
+) -> u64 {
+    // A fixed part, and tenths of a byte a pixel.
+    let (fixed, tenths) = match (format, alpha) {
+        (ImageFormat::Avif, _) if engine == AvifEngine::Rav1e => (20_000_000, 900),
+        (ImageFormat::Avif, _) => {
+            let searched = effort == Effort::Dense || quality::is_coarse(quality.unwrap_or(Quality::DEFAULT));
+            (10_000_000, if searched { 355 } else { 310 } + if alpha { 20 } else { 0 })
+        }
+        (ImageFormat::Webp, true) => (1_500_000, 395),
+        (ImageFormat::Webp, false) => (1_500_000, 60),
+        (ImageFormat::Jpeg, _) => (1_000_000, 105),
+        (_, true) => (1_500_000, 150),
+        (_, false) => (1_500_000, 115),
+    };
+    fixed + pixels * tenths / 10
+}
+
 /// Encodes `picture`; `quality` counts for lossy formats only (75 when absent), `engine` for AVIF only, `effort` where
 /// there is a denser setting.
 ///

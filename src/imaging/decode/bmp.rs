@@ -50,9 +50,9 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let decoder = open(bytes, limits)?;
     let (width, height) = decoder.dimensions();
     let colour = decoder.color_type();
-    // The decoder's samples and as many again beside the picture.
-    let working = 2 * u32::from(colour.bytes_per_pixel()) + 4;
-    Ok(Header { working, ..Header::still(width, height, colour.has_alpha()) })
+    let copies = u8::from(matches!(rewritten(bytes), Cow::Owned(_)));
+    let working = u32::from(colour.bytes_per_pixel());
+    Ok(Header { working, copies, ..Header::still(width, height, colour.has_alpha()) })
 }
 
 /// Decodes the picture.

@@ -3,11 +3,14 @@
 //! The law: **colours are converted at the depth they were decoded at** and reduced to 8 bits last, by rounding. A profile
 //! that cannot be used is ignored (browsers do the same), and a profile that *is* sRGB costs one test, not a conversion.
 
+mod engine;
+
 use moxcms::{
     Chromaticity, CicpColorPrimaries, CicpProfile, ColorPrimaries, ColorProfile, DataColorSpace, Layout,
-    MatrixCoefficients, ToneReprCurve, TransferCharacteristics, TransformExecutor, TransformOptions, XyY,
+    MatrixCoefficients, ToneReprCurve, TransferCharacteristics, TransformOptions, XyY,
 };
 
+use self::engine::{is_identity, run};
 use super::Picture;
 use super::hdr::{self, Transfer};
 
@@ -69,9 +72,9 @@ impl Raw {
     /// Converts to 8-bit sRGB.
     pub(crate) fn into_picture(self) -> Picture {
         let Self { width, height, channels, samples, space } = self;
-        let (samples, channels) = match convert(&samples, channels, &space) {
-            Some(converted) => converted,
-            None => plain(samples, channels),
+        let (samples, channels) = match convert(samples, channels, &space) {
+            Ok(converted) => converted,
+            Err(samples) => plain(samples, channels),
         };
         let bytes = match samples {
             Samples::Eight(bytes) => bytes,
@@ -99,36 +102,42 @@ fn plain(samples: Samples, channels: Channels) -> (Samples, Channels) {
     if channels != Channels::Cmyk {
         return (samples, channels);
     }
-    let bytes = match samples {
+    let mut bytes: Vec<u8> = match samples {
         Samples::Eight(bytes) => bytes,
         Samples::Sixteen(words) => words.into_iter().map(to_eight).collect(),
     };
     // Without a profile: light that passes each ink and then black, as every viewer without colour management does.
     let pass = |ink: u8, black: u8| ((u32::from(255 - ink) * u32::from(255 - black) + 127) / 255) as u8;
-    let rgb = bytes.chunks_exact(4).flat_map(|p| [pass(p[0], p[3]), pass(p[1], p[3]), pass(p[2], p[3])]).collect();
-    (Samples::Eight(rgb), Channels::Rgb)
+    let pixels = bytes.len() / 4;
+    for at in 0..pixels {
+        let [c, m, y, k] = [0, 1, 2, 3].map(|of| bytes[at * 4 + of]);
+        bytes[at * 3..at * 3 + 3].copy_from_slice(&[pass(c, k), pass(m, k), pass(y, k)]);
+    }
+    bytes.truncate(pixels * 3);
+    bytes.shrink_to_fit();
+    (Samples::Eight(bytes), Channels::Rgb)
 }
 
-/// Converts to sRGB; `None` when there is nothing to convert or no way to.
-fn convert(samples: &Samples, channels: Channels, space: &Space) -> Option<(Samples, Channels)> {
+/// Converts to sRGB; gives the samples back when there is nothing to convert or no way to.
+fn convert(samples: Samples, channels: Channels, space: &Space) -> Result<(Samples, Channels), Samples> {
     if let Space::Cicp { primaries, transfer } = space
         && let Some(transfer) = Transfer::of(*transfer)
     {
-        return hdr::to_srgb(samples, channels, *primaries, transfer);
+        return hdr::to_srgb(&samples, channels, *primaries, transfer).ok_or(samples);
     }
-    let profile = profile_of(space, channels)?;
+    let Some(profile) = profile_of(space, channels) else { return Err(samples) };
     // Grey samples under an RGB description are three equal channels; RGB samples under a grey one mean nothing.
     match (profile.color_space, channels) {
         (DataColorSpace::Gray, Channels::Grey | Channels::GreyAlpha)
         | (DataColorSpace::Rgb, Channels::Rgb | Channels::Rgba)
         | (DataColorSpace::Cmyk, Channels::Cmyk) => apply(samples, channels, &profile),
         (DataColorSpace::Rgb, Channels::Grey | Channels::GreyAlpha) => {
-            let (samples, channels) = widen(samples, channels);
-            apply(&samples, channels, &profile)
+            let (wide, channels) = widen(&samples, channels);
+            apply(wide, channels, &profile).map_err(|_| samples)
         }
         (found, _) => {
             tracing::debug!(?found, ?channels, "colour profile does not fit the samples; ignored");
-            None
+            Err(samples)
         }
     }
 }
@@ -197,7 +206,7 @@ fn widen(samples: &Samples, channels: Channels) -> (Samples, Channels) {
     (samples, if alpha { Channels::Rgba } else { Channels::Rgb })
 }
 
-fn apply(samples: &Samples, channels: Channels, profile: &ColorProfile) -> Option<(Samples, Channels)> {
+fn apply(samples: Samples, channels: Channels, profile: &ColorProfile) -> Result<(Samples, Channels), Samples> {
     let (from, to, out) = match channels {
         Channels::Grey => (Layout::Gray, Layout::Rgb, Channels::Rgb),
         Channels::GreyAlpha => (Layout::GrayAlpha, Layout::Rgba, Channels::Rgba),
@@ -207,33 +216,28 @@ fn apply(samples: &Samples, channels: Channels, profile: &ColorProfile) -> Optio
     };
     let srgb = ColorProfile::new_srgb();
     let options = TransformOptions { rendering_intent: profile.rendering_intent, ..TransformOptions::default() };
-    if channels != Channels::Cmyk {
-        let test = profile.create_transform_8bit(from, &srgb, to, options).ok()?;
-        if is_identity(test.as_ref(), channels, out) {
-            return None;
-        }
-        if let Samples::Eight(values) = samples {
-            return Some((Samples::Eight(run(test.as_ref(), values, channels, out)?), out));
-        }
+    let ink = channels == Channels::Cmyk;
+    let Ok(eight) = profile.create_transform_8bit(from, &srgb, to, options) else { return Err(samples) };
+    if !ink && is_identity(eight.as_ref(), channels, out) {
+        return Err(samples);
     }
     match samples {
         Samples::Eight(values) => {
-            let transform = profile.create_transform_8bit(from, &srgb, to, options).ok()?;
-            let mut colours = run(transform.as_ref(), values, channels, out)?;
-            if channels == Channels::Cmyk {
-                let black = run(transform.as_ref(), &[u8::MAX; 4], channels, out)?;
+            let mut colours = run(eight.as_ref(), values, channels, out).map_err(Samples::Eight)?;
+            if ink && let Ok(black) = run(eight.as_ref(), vec![u8::MAX; 4], channels, out) {
                 deepen(&mut colours, black.iter().map(|value| f32::from(*value) / 255.0), 255.0);
             }
-            Some((Samples::Eight(colours), out))
+            Ok((Samples::Eight(colours), out))
         }
         Samples::Sixteen(values) => {
-            let transform = profile.create_transform_16bit(from, &srgb, to, options).ok()?;
-            let mut colours = run(transform.as_ref(), values, channels, out)?;
-            if channels == Channels::Cmyk {
-                let black = run(transform.as_ref(), &[u16::MAX; 4], channels, out)?;
+            let Ok(sixteen) = profile.create_transform_16bit(from, &srgb, to, options) else {
+                return Err(Samples::Sixteen(values));
+            };
+            let mut colours = run(sixteen.as_ref(), values, channels, out).map_err(Samples::Sixteen)?;
+            if ink && let Ok(black) = run(sixteen.as_ref(), vec![u16::MAX; 4], channels, out) {
                 deepen(&mut colours, black.iter().map(|value| f32::from(*value) / 65_535.0), 65_535.0);
             }
-            Some((Samples::Sixteen(colours), out))
+            Ok((Samples::Sixteen(colours), out))
         }
     }
 }
@@ -273,64 +277,6 @@ impl Deepened for u16 {
     fn of_code(code: f32) -> Self {
         code as Self
     }
-}
-
-fn run<T: Copy + Default>(
-    transform: &dyn TransformExecutor<T>,
-    values: &[T],
-    from: Channels,
-    to: Channels,
-) -> Option<Vec<T>> {
-    // Slices of a bounded size: the engine may buffer what it is given.
-    const PIXELS: usize = 1 << 16;
-    let mut output = vec![T::default(); values.len() / from.count() * to.count()];
-    let pairs = values.chunks(PIXELS * from.count()).zip(output.chunks_mut(PIXELS * to.count()));
-    for (source, target) in pairs {
-        if let Err(error) = transform.transform(source, target) {
-            tracing::debug!(%error, "colour conversion failed; profile ignored");
-            return None;
-        }
-    }
-    Some(output)
-}
-
-/// Whether a transform to sRGB changes no colour by more than one step: then the profile is sRGB under some name.
-fn is_identity(transform: &dyn TransformExecutor<u8>, from: Channels, to: Channels) -> bool {
-    let mut source = Vec::new();
-    let mut expected = Vec::new();
-    let mut push = |rgb: [u8; 3]| match from {
-        Channels::Grey | Channels::GreyAlpha if rgb[0] != rgb[1] || rgb[1] != rgb[2] => {}
-        Channels::Grey | Channels::GreyAlpha => {
-            source.extend(std::iter::repeat_n(rgb[0], 1));
-            expected.extend(rgb);
-            if from == Channels::GreyAlpha {
-                source.push(255);
-                expected.push(255);
-            }
-        }
-        Channels::Rgb | Channels::Rgba | Channels::Cmyk => {
-            source.extend(rgb);
-            expected.extend(rgb);
-            if from != Channels::Rgb {
-                source.push(255);
-                expected.push(255);
-            }
-        }
-    };
-    let steps = || (0..=255u8).step_by(51);
-    for red in steps() {
-        for green in steps() {
-            for blue in steps() {
-                push([red, green, blue]);
-            }
-        }
-    }
-    for grey in 0..=255 {
-        push([grey; 3]);
-    }
-    let mut output = vec![0; source.len() / from.count() * to.count()];
-    transform.transform(&source, &mut output).is_ok()
-        && output.iter().zip(&expected).all(|(got, want)| got.abs_diff(*want) <= 1)
 }
 
 #[cfg(test)]

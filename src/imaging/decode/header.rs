@@ -25,6 +25,8 @@ pub(crate) struct Header {
     pub(crate) foreign: bool,
     /// Bytes a pixel that the decoder holds at its peak, its output included.
     pub(crate) working: u32,
+    /// Copies of the whole file that are made of it: mended, described anew, unwrapped.
+    pub(crate) copies: u8,
 }
 
 impl Header {
@@ -40,6 +42,7 @@ impl Header {
             plays: 1,
             foreign: false,
             working,
+            copies: 0,
         }
     }
 }

@@ -120,6 +120,13 @@ struct Layout {
 }
 
 impl Layout {
+    /// Bytes that the coefficients of a pixel take, at 16 bits each.
+    fn coefficient_bytes(&self) -> u32 {
+        let shared = |of: fn(&(u8, u8)) -> u8| u32::from(self.sampling.iter().map(of).max().unwrap_or(1).max(1));
+        let blocks = self.sampling.iter().map(|(h, v)| u32::from(*h) * u32::from(*v)).sum::<u32>();
+        (2 * blocks).div_ceil(shared(|(h, _)| *h) * shared(|(_, v)| *v))
+    }
+
     /// What the decoder would draw as something else without a word; an error is better than that.
     fn misread(&self, process: u8) -> Option<&'static str> {
         let (&(across, down), others) = self.sampling.split_first()?;
@@ -187,9 +194,10 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     if let Some(kind) = layout.misread(process) {
         return Err(unsupported(kind));
     }
-    // Decoded samples, and for progressive files the coefficients of the whole picture at 16 bits.
-    let coefficients = if process == 0xC2 { 2 * u32::from(components) } else { 0 };
-    let output = if components == 4 { 4 + 3 } else { 3 };
+    // Decoded samples, grey ones beside the colours made of them, and for progressive files the coefficients of the whole
+    // picture at 16 bits.
+    let coefficients = if process == 0xC2 { layout.coefficient_bytes() } else { 0 };
+    let output = if components == 3 { 3 } else { 4 };
     let orientation = exif.unwrap_or(Orientation::NoTransforms);
     let foreign = components == 4;
     Ok(Header { orientation, foreign, working: coefficients + output, ..Header::still(width, height, false) })

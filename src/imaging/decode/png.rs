@@ -118,16 +118,27 @@ impl Chunks {
                     };
                     let (width, height) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
                     let alpha = colour & 4 != 0;
-                    // The 8-bit result beside the decoder's own samples.
-                    let samples = if alpha { 4 } else { 3 } * if depth == 16 { 2 } else { 1 };
+                    let samples = match colour {
+                        0 => 1,
+                        4 => 2,
+                        6 => 4,
+                        _ => 3,
+                    };
+                    // Words are read as bytes first, grey is kept beside the colours made of it; transparency of a palette or
+                    // a single colour is a sample more.
+                    let grey = if colour & 2 == 0 { 3 + samples } else { 0 };
                     first = Some(Header {
-                        working: samples + 4,
+                        working: grey.max(samples * if depth == 16 { 4 } else { 1 }),
                         foreign: depth == 16,
                         ..Header::still(width, height, alpha)
                     });
                 }
                 (_, None) => return Err(malformed("the first chunk is no header")),
-                (b"tRNS", Some(header)) => header.alpha = true,
+                (b"tRNS", Some(header)) => {
+                    header.alpha = true;
+                    // A sample more a pixel.
+                    header.working = if data.len() == 2 { 8 } else { header.working * 4 / 3 };
+                }
                 // PQ and HLG.
                 (b"cICP", Some(header)) => header.foreign |= matches!(data.get(1), Some(16 | 18)),
                 (b"eXIf", Some(header)) => {
@@ -160,6 +171,8 @@ impl Chunks {
             within("metadata bytes", metadata as u64, limits.max_metadata_bytes as u64)
         })?;
         let Some(mut header) = first else { return Err(malformed("no header")) };
+        // What is mended is a copy.
+        header.copies = u8::from(left.is_some());
         // A file that ends between two chunks may have all of its last frame: its decoder will tell.
         if left.is_some_and(<[u8]>::is_empty) {
             whole = found;

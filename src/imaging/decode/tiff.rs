@@ -92,6 +92,8 @@ struct Page {
     /// Pixels across and down that share one chroma sample, where they are stored so.
     shared: Option<(u32, u32)>,
     profile: Option<Vec<u8>>,
+    /// Strips or tiles are of so many pixels.
+    chunk: u64,
 }
 
 impl Page {
@@ -135,6 +137,8 @@ impl Page {
             within("metadata bytes", profile.len() as u64, limits.max_metadata_bytes as u64)?;
         }
         let orientation = orientation.unwrap_or(Orientation::NoTransforms);
+        let (across, down) = reader.chunk_dimensions();
+        let chunk = u64::from(across) * u64::from(down);
         let page = Self {
             width,
             height,
@@ -150,6 +154,7 @@ impl Page {
             unspecified: alpha == Alpha::Straight && extra.first() == Some(&0),
             shared,
             profile,
+            chunk,
         };
         if samples < meaning.samples() {
             return Err(malformed("fewer samples than its colours need"));
@@ -164,6 +169,42 @@ impl Page {
     /// Whether what is read has transparency: ink is shown without it.
     fn has_alpha(&self) -> bool {
         self.alpha != Alpha::None && self.meaning != Meaning::Cmyk
+    }
+
+    /// Bytes a pixel at the peak: samples as stored, as words or bytes, woven from planes, and as colours.
+    fn working(&self) -> u32 {
+        let samples = u32::from(self.samples);
+        let stored = (u32::from(self.bits) * samples).div_ceil(8).max(1);
+        let sample = if self.bits > 8 { 2 } else { 1 };
+        let read = samples * sample;
+        // JPEG has each strip or tile as a frame of its own, with its coefficients where it is progressive.
+        let all = u64::from(self.width) * u64::from(self.height);
+        let frame = u64::from(3 * stored) * self.chunk.min(all) / all.max(1);
+        let frame = if self.compression == JPEG { u32::try_from(frame).unwrap_or(u32::MAX) + 1 } else { 0 };
+        let unpacked = if self.bits < 8 || self.bits > 16 { stored + read } else { stored };
+        let woven = if self.planar { 2 * read } else { 0 };
+        let channels = if self.has_alpha() { 4 } else { 3 };
+        let plain = matches!(self.meaning, Meaning::Rgb | Meaning::Cmyk | Meaning::Grey { .. });
+        let picked = match self.meaning {
+            // Of 16 bits.
+            Meaning::Palette | Meaning::Lab { .. } => read + 2 * channels,
+            Meaning::YCbCr { .. } => read + 2 * channels,
+            _ if self.alpha == Alpha::None && self.samples != self.meaning.samples() => 2 * read,
+            _ => read,
+        };
+        let grey = self.meaning.samples() == 1 && plain;
+        let shown = match (grey, sample) {
+            (true, _) => channels + channels - 2,
+            (false, 2) => 2 * read.max(2 * channels),
+            (false, _) => channels,
+        };
+        [stored + frame, unpacked, woven, picked, shown].into_iter().max().unwrap_or(stored)
+    }
+
+    /// Whether the crate is given a file that says otherwise what it holds.
+    fn is_described_anew(&self) -> bool {
+        let as_other = matches!(self.meaning, Meaning::Grey { .. } | Meaning::Palette | Meaning::Lab { .. });
+        as_other || self.shared.is_some() || self.mirrored && self.compression != JPEG || self.unspecified
     }
 
     /// The file as the crate can read it: what it does not know is described to it as plain samples.
@@ -212,13 +253,9 @@ impl Page {
 /// What the header says.
 pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let page = Page::read(bytes, limits)?;
-    // The crate's samples, the same unpacked, and both as colours.
-    let stored = (u32::from(page.bits) * u32::from(page.samples)).div_ceil(8).max(1);
-    // JPEG has a frame of its own beside that, and its coefficients where it is progressive.
-    let frame = if page.compression == JPEG { 3 * stored } else { 0 };
-    let working = stored.saturating_mul(3).saturating_add(8 + frame);
     let still = Header::still(page.width, page.height, page.has_alpha());
-    Ok(Header { orientation: page.orientation, working, ..still })
+    let copies = u8::from(page.is_described_anew());
+    Ok(Header { orientation: page.orientation, working: page.working(), copies, ..still })
 }
 
 /// Decodes the first page.

@@ -198,9 +198,15 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
             if canvas.is_some_and(|canvas| canvas != (width, height)) {
                 return Err(malformed("a canvas of another size than the picture"));
             }
-            // The frame as planes and as RGBA beside the picture.
+            // As measured: planes beside the picture, with alpha planes of that too; lossless the frame as RGBA, and as RGB.
+            let working = match (file.still.pixels.is_some_and(|(kind, _)| &kind == b"VP8L"), alpha) {
+                (true, false) => 8,
+                (true, true) => 5,
+                (false, false) => 5,
+                (false, true) => 12,
+            };
             let still = Header::still(width, height, alpha);
-            return Ok(Header { orientation: file.orientation, working: 10, ..still });
+            return Ok(Header { orientation: file.orientation, working, ..still });
         }
     };
     if file.frames.is_empty() {

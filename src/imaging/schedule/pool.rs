@@ -220,7 +220,7 @@ impl Shared {
                 state = self.lock();
                 continue;
             }
-            if let Some(job) = state.take(self.settings.decode_memory) {
+            if let Some(job) = state.take(self.settings.render_memory()) {
                 if job.claimed.swap(true, Ordering::AcqRel) {
                     drop(state);
                     drop(job);
@@ -252,9 +252,9 @@ impl Shared {
             if state.closing {
                 return None;
             }
-            let room = self.settings.decode_memory.saturating_sub(state.memory);
-            let may =
-                state.is_at_rest() && state.behind.front().is_some_and(|job| job.cost <= room || state.memory == 0);
+            // As much again stays free for what may be asked for meanwhile.
+            let spare = (self.settings.render_memory() / 2).saturating_sub(state.memory);
+            let may = state.is_at_rest() && state.behind.front().is_some_and(|job| job.cost <= spare);
             if let Some(job) = may.then(|| state.behind.pop_front()).flatten() {
                 let held = self.begin(&mut state, job.cost);
                 return Some((job, held));

@@ -66,7 +66,13 @@ async fn a_stuck_job_is_abandoned_and_its_thread_replaced() {
 
 #[tokio::test]
 async fn memory_is_a_budget_and_a_giant_runs_alone() {
-    let pool = scheduler(Settings { render_threads: 2, decode_memory: 100, ..Settings::default() });
+    let pool = scheduler(Settings {
+        render_threads: 2,
+        decode_memory: 100,
+        body_memory: 0,
+        kept_memory: 0,
+        ..Settings::default()
+    });
     let peak = Arc::new(Mutex::new((0_u32, 0_u32)));
     let jobs = (0..6).map(|at| {
         let (pool, peak) = (pool.clone(), Arc::clone(&peak));
@@ -153,7 +159,7 @@ async fn what_was_begun_goes_first_the_heaviest_before_the_lighter() {
 
 #[tokio::test]
 async fn memory_that_is_kept_holds_new_work_back_and_not_the_end_of_the_old() {
-    let pool = scheduler(Settings { decode_memory: 100, queue: 10, ..one_thread() });
+    let pool = scheduler(Settings { decode_memory: 100, body_memory: 0, kept_memory: 0, queue: 10, ..one_thread() });
     let deadline = pool.deadline();
     let mut held = pool.begin(90, deadline, |held| held).await.expect("runs").value;
     held.shrink_to(70);
