@@ -188,6 +188,8 @@ fn bind(
     .workers(threads)
     .client_request_timeout(REQUEST_HEAD)
     .keep_alive(KEEP_ALIVE)
+    // Who closes has left, and what he asked for need not begin.
+    .h1_allow_half_closed(false)
     .max_connections(if pictures { descriptors::connections(threads) } else { ADMIN_CONNECTIONS })
     .shutdown_timeout(grace.as_secs().max(1))
     .disable_signals()

@@ -43,12 +43,12 @@ use self::sources::{Loaded, Need};
 pub use self::terms::Terms;
 pub use self::trail::Trail;
 pub use self::tuning::Tuning;
-use crate::cache::flight::Flights;
+use crate::cache::flight::{Flights, Wanted};
 use crate::cache::ledger::Ledger;
 use crate::cache::tiered::Tiered;
 use crate::cache::{self, CacheStatus, Entry};
 use crate::imaging;
-use crate::imaging::schedule::Scheduler;
+use crate::imaging::schedule::{Scheduler, Whose};
 use crate::record::{PlaceholderSet, SourceKey, WishKey};
 use crate::source::{Fetcher, SourceUrl, Turns};
 use crate::store::{MetadataStore, Recorder};
@@ -57,6 +57,9 @@ use crate::variant::{ContentHash, VariantKey, Wish};
 
 /// Requests for distinct missing pictures under way at once, and as many for placeholders; the next one is refused.
 const JOURNEYS: usize = 1024;
+
+/// How often a request begins anew whose work was given up.
+const ANEW: u32 = 3;
 
 type Answer = Result<Outcome, Arc<Error>>;
 
@@ -188,9 +191,18 @@ impl Optimizer {
             self.metrics.count_shed("journeys");
             return Err(Arc::new(Error::Overloaded { retry_after: self.scheduler.retry_after() }));
         }
-        let (this, url, asked) = (Arc::clone(self), source.clone(), *wish);
-        let landed = self.journeys.join(key, || async move { this.journey(url, asked, terms).await }).await;
-        let landed = landed.map_err(|lost| Arc::new(Error::from(lost)))?;
+        let mut tries = 0;
+        let landed = loop {
+            let (this, url, asked) = (Arc::clone(self), source.clone(), *wish);
+            let work = |wanted| async move { this.journey(url, asked, terms, wanted).await };
+            let landed = self.journeys.join(key, work).await.map_err(|lost| Arc::new(Error::from(lost)))?;
+            tries += 1;
+            // Who came as the last of the others left begins anew.
+            let abandoned = landed.value.as_ref().is_err_and(|error| matches!(**error, Error::Abandoned));
+            if !abandoned || tries == ANEW {
+                break landed;
+            }
+        };
         let mut outcome = landed.value?;
         if landed.joined && outcome.status == CacheStatus::Miss {
             outcome.status = CacheStatus::Collapsed;
@@ -204,7 +216,7 @@ impl Optimizer {
     }
 
     /// One request's way to the origin and the pipeline, in a task of its own.
-    async fn journey(self: Arc<Self>, source: SourceUrl, wish: Wish, terms: Terms) -> Answer {
+    async fn journey(self: Arc<Self>, source: SourceUrl, wish: Wish, terms: Terms, wanted: Wanted) -> Answer {
         // Another journey may have landed between the caller's look-up and this one's start.
         if let Some(outcome) = self.find(&source, &wish, terms, None, SystemTime::now()) {
             return Ok(outcome);
@@ -214,7 +226,7 @@ impl Optimizer {
             Turn::Found(outcome) => return Ok(outcome),
             Turn::Lead(lease) => lease,
         };
-        let mut answer = self.make(&source, &wish, terms, key).await;
+        let mut answer = self.make(&source, &wish, terms, key, &wanted).await;
         if let Ok(made @ Outcome { status: CacheStatus::Stale, .. }) = &mut answer {
             made.superseded = self.is_superseded(&source, &made.record);
         }
@@ -228,8 +240,16 @@ impl Optimizer {
     }
 
     /// Fetches and draws what must be.
-    async fn make(self: &Arc<Self>, source: &SourceUrl, wish: &Wish, terms: Terms, wish_key: WishKey) -> Answer {
-        let mut loaded = self.load_record(source, terms).await?;
+    async fn make(
+        self: &Arc<Self>,
+        source: &SourceUrl,
+        wish: &Wish,
+        terms: Terms,
+        wish_key: WishKey,
+        wanted: &Wanted,
+    ) -> Answer {
+        let whose = whose(source, wanted);
+        let mut loaded = self.load_record(source, terms, wanted).await?;
         let mut fetch = loaded.fetch;
         // What was decoded to learn of it is drawn from too.
         let mut _held = None;
@@ -237,7 +257,7 @@ impl Optimizer {
             if wish.is_undecided(&loaded.record.shape())
                 && let Some(bytes) = loaded.bytes.clone()
             {
-                (loaded.record, _held) = self.learn_quality(source, loaded.record, bytes).await?;
+                (loaded.record, _held) = self.learn_quality(source, loaded.record, bytes, &whose).await?;
             }
             let instead = self.instead(wish, &loaded.record);
             let transform = instead.unwrap_or(*wish).resolve(&loaded.record.shape());
@@ -259,11 +279,11 @@ impl Optimizer {
             }
             let Some(bytes) = loaded.bytes.clone() else {
                 // The record was known and the variant (or its quality) was not: now the bytes are needed, and they may have changed.
-                loaded = self.load_bytes(source).await?;
+                loaded = self.load_bytes(source, wanted).await?;
                 fetch = loaded.fetch.or(fetch);
                 continue;
             };
-            let drawn = self.draw(source, &loaded.record, key, transform, bytes).await?;
+            let drawn = self.draw(source, &loaded.record, key, transform, bytes, &whose).await?;
             if loaded.record.storable {
                 let wish_key = instead.map_or(wish_key, |instead| WishKey::new(&source.key(), &instead));
                 self.tiers.share_variant(source.key(), wish_key, key, &drawn.entry);
@@ -298,6 +318,12 @@ impl Optimizer {
             gauge.set(i64::try_from(held).unwrap_or(i64::MAX));
         }
     }
+}
+
+/// Work for a source that is done for `wanted`.
+fn whose(source: &SourceUrl, wanted: &Wanted) -> Whose {
+    let wanted = wanted.clone();
+    Whose::of(source.host(), Some(Arc::new(move || wanted.is_deserted())))
 }
 
 /// The tags by which a CDN can drop what was made of `source`; a purge names one of them.

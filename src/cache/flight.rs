@@ -25,7 +25,55 @@ pub struct Landed<V> {
 #[error("the work was lost before it had a result")]
 pub struct Lost;
 
-type Pending<K, V> = Arc<Mutex<HashMap<K, watch::Receiver<Option<V>>>>>;
+type Pending<K, V> = Arc<Mutex<HashMap<K, (watch::Receiver<Option<V>>, Waiters)>>>;
+
+/// Counts who waits for work.
+#[derive(Clone)]
+struct Waiters(Arc<watch::Sender<usize>>);
+
+impl Waiters {
+    fn one_more(&self) -> Waiter {
+        self.0.send_modify(|count| *count += 1);
+        Waiter(self.clone())
+    }
+}
+
+/// Somebody who waits, until this is dropped.
+struct Waiter(Waiters);
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|count| *count -= 1);
+    }
+}
+
+/// Whether anybody waits for work, as the work sees it.
+#[derive(Clone)]
+pub struct Wanted(Option<watch::Receiver<usize>>);
+
+impl Wanted {
+    /// Of work that is done for its own sake.
+    pub const fn always() -> Self {
+        Self(None)
+    }
+
+    /// Whether all who waited have left.
+    pub fn is_deserted(&self) -> bool {
+        self.0.as_ref().is_some_and(|count| *count.borrow() == 0)
+    }
+
+    /// Waits until all who waited have left.
+    pub async fn deserted(&self) {
+        // The sender lives as long as the flight, which is longer than its work.
+        let deserted = match self.0.clone() {
+            Some(mut count) => count.wait_for(|count| *count == 0).await.is_ok(),
+            None => false,
+        };
+        if !deserted {
+            std::future::pending::<()>().await;
+        }
+    }
+}
 
 /// Work in progress by key.
 pub struct Flights<K, V> {
@@ -59,21 +107,21 @@ where
     ///
     /// # Errors
     /// [`Lost`] when the work ended without a result.
-    pub async fn join<F>(&self, key: K, work: impl FnOnce() -> F) -> Result<Landed<V>, Lost>
+    pub async fn join<F>(&self, key: K, work: impl FnOnce(Wanted) -> F) -> Result<Landed<V>, Lost>
     where
         F: Future<Output = V> + Send + 'static,
     {
-        let (mut receiver, joined) = self.board(key, work);
+        let (mut receiver, joined, _waiter) = self.board(key, work);
         let value = receiver.wait_for(Option::is_some).await.map_err(|_| Lost)?.clone();
         value.map(|value| Landed { value, joined }).ok_or(Lost)
     }
 
     /// Begins `work` under `key` unless there is some already, and does not wait.
-    pub fn begin<F>(&self, key: K, work: impl FnOnce() -> F)
+    pub fn begin<F>(&self, key: K, work: impl FnOnce(Wanted) -> F)
     where
         F: Future<Output = V> + Send + 'static,
     {
-        let _detached = self.board(key, work);
+        let _detached = self.board(key, |_| work(Wanted::always()));
     }
 
     /// How many keys have work in progress.
@@ -86,19 +134,22 @@ where
         self.len() == 0
     }
 
-    fn board<F>(&self, key: K, work: impl FnOnce() -> F) -> (watch::Receiver<Option<V>>, bool)
+    fn board<F>(&self, key: K, work: impl FnOnce(Wanted) -> F) -> (watch::Receiver<Option<V>>, bool, Waiter)
     where
         F: Future<Output = V> + Send + 'static,
     {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(receiver) = pending.get(&key) {
-            return (receiver.clone(), true);
+        if let Some((receiver, waiters)) = pending.get(&key) {
+            return (receiver.clone(), true, waiters.one_more());
         }
         let (sender, receiver) = watch::channel(None);
-        pending.insert(key.clone(), receiver.clone());
+        let waiters = Waiters(Arc::new(watch::channel(0).0));
+        let waiter = waiters.one_more();
+        let wanted = Wanted(Some(waiters.0.subscribe()));
+        pending.insert(key.clone(), (receiver.clone(), waiters));
         drop(pending);
         let clearance = Clearance { key, pending: Arc::clone(&self.pending) };
-        let work = work();
+        let work = work(wanted);
         self.runtime.spawn(async move {
             // First the key is freed, then the value is told: whoever asks after the value was seen leads anew.
             let value = {
@@ -107,7 +158,7 @@ where
             };
             let _nobody_waits = sender.send(Some(value));
         });
-        (receiver, false)
+        (receiver, false, waiter)
     }
 }
 
@@ -126,7 +177,7 @@ mod tests {
         let ask = || {
             let (flights, runs, gate) = (Arc::clone(&flights), Arc::clone(&runs), Arc::clone(&gate));
             async move {
-                let work = || async move {
+                let work = |_| async move {
                     gate.notified().await;
                     runs.fetch_add(1, Ordering::SeqCst) + 1
                 };
@@ -154,7 +205,7 @@ mod tests {
         let leader = tokio::spawn({
             let flights = Arc::clone(&flights);
             async move {
-                let work = || async move {
+                let work = |_| async move {
                     held.notified().await;
                     7
                 };
@@ -165,7 +216,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         leader.abort();
-        let follower = flights.join(1, || async { unreachable!("the first work is still there") });
+        let follower = flights.join(1, |_| async { unreachable!("the first work is still there") });
         gate.notify_one();
         assert_eq!(follower.await, Ok(Landed { value: 7, joined: true }));
     }
@@ -173,7 +224,31 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_told_to_all_and_frees_the_key() {
         let flights = Flights::<u8, u8>::new(Handle::current());
-        assert_eq!(flights.join(1, || async { panic!("bug") }).await, Err(Lost));
-        assert_eq!(flights.join(1, || async { 3 }).await, Ok(Landed { value: 3, joined: false }));
+        assert_eq!(flights.join(1, |_| async { panic!("bug") }).await, Err(Lost));
+        assert_eq!(flights.join(1, |_| async { 3 }).await, Ok(Landed { value: 3, joined: false }));
+    }
+
+    #[tokio::test]
+    async fn work_is_told_when_all_who_waited_have_left() {
+        let flights = Arc::new(Flights::<u8, u8>::new(Handle::current()));
+        let mut leader = Box::pin(flights.join(1, |wanted| async move {
+            assert!(!wanted.is_deserted());
+            wanted.deserted().await;
+            u8::from(wanted.is_deserted())
+        }));
+        let mut follower = Box::pin(flights.join(1, |_| async { 7 }));
+        tokio::select! {
+            biased;
+            _ = &mut leader => unreachable!("somebody waits"),
+            _ = &mut follower => unreachable!("it has joined"),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(leader);
+        tokio::task::yield_now().await;
+        assert!(!flights.is_empty(), "one waits still");
+        drop(follower);
+        while !flights.is_empty() {
+            tokio::task::yield_now().await;
+        }
     }
 }

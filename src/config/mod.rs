@@ -253,6 +253,7 @@ fn check(draft: &mut Draft, raw: &mut Raw) {
     }
     raw.problems.extend(problems);
     config.schedule.share_out(config.sources.max_bytes);
+    config.schedule.queue_wait = config.turns.wait;
     config.imaging.limits.max_memory = config.schedule.render_memory();
 
     let sources = &config.sources;

@@ -29,7 +29,6 @@ const PHOTO: &str = "https://a.example/dir/photo.one.jpg?v=1";
 const PHOTO_VALUE: &str = "https%3A%2F%2Fa.example%2Fdir%2Fphoto.one.jpg%3Fv%3D1";
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A record of an opaque 800 x 400 JPEG, checked `age` ago, fresh for an hour.
 fn record(age: Duration) -> SourceRecord {
     let placeholder = PlaceholderSet {
         blurhash: "L6PZ".into(),

@@ -2,10 +2,13 @@
 //!
 //! The law: nothing here runs on an async thread, and no job can take the pool with it. A job that panics is an error
 //! for its own request; one that outlives its deadline is abandoned, counted, and its thread replaced. Three lanes: what
-//! is asked for, in order of arrival; before it, what was begun and holds memory; behind both, what nobody waits for.
+//! is asked for, hosts in turn; before it, what was begun and holds memory; behind both, what nobody waits for.
 
+mod asked;
+mod pace;
 mod pool;
 
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::RecvError;
 
 pub use self::pool::Reservation;
 use self::pool::{Job, Lane, Shared, Work};
@@ -31,8 +35,28 @@ pub struct Settings {
     pub kept_memory: u64,
     /// Renders that may wait; one more is refused.
     pub queue: usize,
+    /// Who would wait longer for a thread is refused.
+    pub queue_wait: Duration,
     /// From asking for CPU to having the result.
     pub render_timeout: Duration,
+}
+
+/// Tells whether all who waited for work have left.
+pub type Deserted = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// Whose work it is, and whether anybody waits for it.
+#[derive(Clone)]
+pub struct Whose {
+    host: u64,
+    deserted: Option<Deserted>,
+}
+
+impl Whose {
+    /// Of a source at `host`. Work that is deserted is dropped before it begins where there is other work; without a way to
+    /// tell, somebody always waits.
+    pub fn of(host: &str, deserted: Option<Deserted>) -> Self {
+        Self { host: BuildHasherDefault::<DefaultHasher>::default().hash_one(host), deserted }
+    }
 }
 
 impl Default for Settings {
@@ -42,7 +66,8 @@ impl Default for Settings {
             decode_memory: 512_000_000,
             body_memory: 64_000_000,
             kept_memory: 32_000_000,
-            queue: 256,
+            queue: 1_024,
+            queue_wait: Duration::from_secs(5),
             render_timeout: Duration::from_secs(15),
         }
     }
@@ -72,6 +97,9 @@ pub enum Error {
     /// The job ran past its deadline and was abandoned.
     #[error("the render took longer than its deadline")]
     Deadline,
+    /// Nobody waited for the job any more, so that it never began.
+    #[error("nobody waited for the render any more")]
+    Abandoned,
     /// The job panicked.
     #[error("the render panicked")]
     Panicked,
@@ -111,7 +139,7 @@ impl Scheduler {
             0 => thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
-        let shared = Arc::new(Shared::new(settings.clone(), metrics));
+        let shared = Arc::new(Shared::new(settings.clone(), threads, metrics));
         let alive = Arc::new(Alive(Arc::clone(&shared)));
         for _ in 0..threads {
             shared.spawn_worker()?;
@@ -141,24 +169,24 @@ impl Scheduler {
     /// # Errors
     /// [`Error::Overloaded`] when the queue is full or the job's turn does not come before its deadline,
     /// [`Error::Deadline`] when it runs past it, [`Error::Panicked`] when it panics.
-    pub async fn run<T, F>(&self, cost: u64, deadline: Instant, job: F) -> Result<Done<T>, Error>
+    pub async fn run<T, F>(&self, whose: &Whose, cost: u64, deadline: Instant, job: F) -> Result<Done<T>, Error>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        self.in_lane(Lane::Asked, false, cost, deadline, |_held| job()).await
+        self.in_lane(Lane::Asked, Some(whose), false, cost, deadline, |_held| job()).await
     }
 
     /// Runs the first half of work: `cost` stays reserved for as long as the job's [`Reservation`] is kept.
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub async fn begin<T, F>(&self, cost: u64, deadline: Instant, job: F) -> Result<Done<T>, Error>
+    pub async fn begin<T, F>(&self, whose: &Whose, cost: u64, deadline: Instant, job: F) -> Result<Done<T>, Error>
     where
         T: Send + 'static,
         F: FnOnce(Reservation) -> T + Send + 'static,
     {
-        self.in_lane(Lane::Asked, true, cost, deadline, job).await
+        self.in_lane(Lane::Asked, Some(whose), true, cost, deadline, job).await
     }
 
     /// Runs the second half of work whose first half holds memory: before everything that would begin, the heaviest by
@@ -171,7 +199,7 @@ impl Scheduler {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        self.in_lane(Lane::Begun { weight }, false, cost, deadline, |_held| job()).await
+        self.in_lane(Lane::Begun { weight }, None, false, cost, deadline, |_held| job()).await
     }
 
     /// Runs what nobody waits for: on a thread of its own at the lowest priority, once no other work waits or runs. There
@@ -190,13 +218,16 @@ impl Scheduler {
             let value = catch_unwind(AssertUnwindSafe(|| job(Instant::now() + timeout)));
             let _gone = reply.send(value);
         });
-        self.shared.submit(Lane::Behind, Job { cost, leads: false, claimed: Arc::default(), work })?;
+        let claimed = Arc::default();
+        let job = Job { cost, host: 0, asked: false, leads: false, claimed, deserted: None, work };
+        self.shared.submit(Lane::Behind, job)?;
         result.await.map_err(|_dropped| Error::Panicked)?.map_err(|_panic| Error::Panicked)
     }
 
     async fn in_lane<T, F>(
         &self,
         lane: Lane,
+        whose: Option<&Whose>,
         leads: bool,
         cost: u64,
         deadline: Instant,
@@ -215,11 +246,26 @@ impl Scheduler {
             // The waiter may be gone; then nobody misses the value.
             let _gone = reply.send(value.map(|value| Done { value, waited }));
         });
-        self.shared.submit(lane, Job { cost, leads, claimed: Arc::clone(&claimed), work })?;
+        let (host, deserted) = whose.map_or((0, None), |whose| (whose.host, whose.deserted.clone()));
+        let (asked, claimed_by_worker) = (whose.is_some(), Arc::clone(&claimed));
+        let job = Job { cost, host, asked, leads, claimed: claimed_by_worker, deserted, work };
+        self.shared.submit(lane, job)?;
 
+        let mut result = result;
+        if whose.is_some() {
+            // A prediction may be wrong: who has waited as long as anybody may is told so.
+            let until = deadline.min(submitted + self.shared.settings.queue_wait);
+            let waited = tokio::time::timeout_at(until.into(), &mut result).await;
+            if let Ok(done) = waited {
+                return self.told(done, &claimed);
+            }
+            if !claimed.swap(true, Ordering::AcqRel) {
+                self.shared.metrics.count_shed("wait");
+                return Err(Error::Overloaded);
+            }
+        }
         match tokio::time::timeout_at(deadline.into(), result).await {
-            Ok(Ok(done)) => done.inspect(|done| self.shared.metrics.observe_stage("queue", done.waited)),
-            Ok(Err(_dropped)) => Err(Error::Panicked),
+            Ok(done) => self.told(done, &claimed),
             Err(_elapsed) => {
                 self.shared.metrics.count_shed("deadline");
                 if claimed.swap(true, Ordering::AcqRel) {
@@ -232,10 +278,19 @@ impl Scheduler {
         }
     }
 
-    /// How long a client should wait before it asks again: what the queue holds now, one job a thread at a time,
-    /// at a third of a second each; between 1 and 30 seconds.
+    fn told<T>(&self, done: Result<Result<Done<T>, Error>, RecvError>, claimed: &AtomicBool) -> Result<Done<T>, Error> {
+        match done {
+            Ok(done) => done.inspect(|done| self.shared.metrics.observe_stage("queue", done.waited)),
+            // Dropped without having been begun.
+            Err(_dropped) if !claimed.load(Ordering::Acquire) => Err(Error::Abandoned),
+            Err(_dropped) => Err(Error::Panicked),
+        }
+    }
+
+    /// How long a client should wait before it asks again: what it would wait now, by what jobs have taken so far; between 1
+    /// and 30 seconds.
     pub fn retry_after(&self) -> Duration {
-        Duration::from_secs((self.shared.waiting() as u64 / 3).clamp(1, 30))
+        self.shared.longest_wait().clamp(Duration::from_secs(1), Duration::from_secs(30))
     }
 }
 

@@ -5,6 +5,7 @@
 //! for a moment and within a small budget of its own.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
 use super::{Error, Optimizer};
-use crate::imaging::schedule::Reservation;
+use crate::imaging::schedule::{Reservation, Whose};
 use crate::imaging::{self, Decoded, Probe};
 use crate::record::SourceRecord;
 use crate::variant::ContentHash;
@@ -28,6 +29,8 @@ pub(super) struct Held {
     content: ContentHash,
     among: Pictures,
     memory: Mutex<Reservation>,
+    /// Of that, what is there for the first output that is made of it, in bytes.
+    spare: AtomicU64,
     /// Its room, once it is kept, for as long as anybody uses it: what was kept is not in the budget of renders any more.
     kept: OnceLock<OwnedSemaphorePermit>,
 }
@@ -39,6 +42,20 @@ impl Drop for Held {
         if pictures.get(&self.content).is_some_and(|known| known.strong_count() == 0) {
             pictures.remove(&self.content);
         }
+    }
+}
+
+impl Held {
+    /// What one more output of it has to reserve, of `cost` bytes: nothing, the first time.
+    pub(super) fn unreserved(&self, cost: u64) -> u64 {
+        let taken = self.spare.fetch_update(Ordering::AcqRel, Ordering::Acquire, |spare| (spare >= cost).then_some(0));
+        if taken.is_ok_and(|spare| spare > 0) { 0 } else { cost }
+    }
+
+    /// Gives back what was there for the first output.
+    pub(super) fn release_spare(&self) {
+        self.spare.store(0, Ordering::Release);
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).shrink_to(self.decoded.bytes());
     }
 }
 
@@ -89,14 +106,19 @@ impl Optimizer {
         self: &Arc<Self>,
         record: &SourceRecord,
         bytes: &Bytes,
+        after: u64,
+        whose: &Whose,
         deadline: Instant,
     ) -> Result<Arc<Held>, Arc<Error>> {
         if let Some(held) = self.pictures.get(&record.content) {
             return Ok(held);
         }
-        let (this, bytes) = (Arc::clone(self), bytes.clone());
-        let (content, cost) = (record.content, record.decode_cost);
-        let work = || async move { this.decode(content, bytes, cost, deadline).await.map_err(Arc::new) };
+        let (this, bytes, whose) = (Arc::clone(self), bytes.clone(), whose.clone());
+        // The decode, or the image with what is made of it: none is decoded that could not be gone on with.
+        let channels = if record.has_alpha { 4 } else { 3 };
+        let decoded = u64::from(record.width) * u64::from(record.height) * channels;
+        let (content, cost) = (record.content, (record.decode_cost.max(decoded + after), after));
+        let work = |_| async move { this.decode(content, bytes, cost, &whose, deadline).await.map_err(Arc::new) };
         self.decodes.join(content, work).await.map_err(|lost| Arc::new(Error::from(lost)))?.value
     }
 
@@ -104,7 +126,8 @@ impl Optimizer {
         &self,
         content: ContentHash,
         bytes: Bytes,
-        cost: u64,
+        (cost, after): (u64, u64),
+        whose: &Whose,
         deadline: Instant,
     ) -> Result<Arc<Held>, Error> {
         // Another may have ended between the caller's look and this one's start.
@@ -115,17 +138,18 @@ impl Optimizer {
         let job = move |mut memory: Reservation| {
             let probe = imaging::probe(&bytes, &settings.limits)?;
             let decoded = Decoded::of(&bytes, &probe, &settings, deadline)?;
-            memory.shrink_to(decoded.bytes());
+            memory.shrink_to(decoded.bytes() + after);
             Ok::<_, imaging::Error>(Arc::new(Held {
                 decoded,
                 probe,
                 content,
                 among,
                 memory: Mutex::new(memory),
+                spare: AtomicU64::new(after),
                 kept: OnceLock::new(),
             }))
         };
-        let done = self.scheduler.begin(cost, deadline, job).await;
+        let done = self.scheduler.begin(whose, cost, deadline, job).await;
         let held = done.map_err(|error| Error::from_schedule(error, self.scheduler.retry_after()))?.value?;
         self.metrics.observe_stage("decode", held.decoded.took);
         self.pictures.put(&held);

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::{Drawn, Error, Optimizer, RequestTimings, Terms};
 use crate::cache::Entry;
 use crate::format::ImageFormat;
-use crate::imaging::schedule::{self, Done};
+use crate::imaging::schedule::{self, Done, Whose};
 use crate::imaging::{self, Decoded, Rendered, Timings};
 use crate::record::{PlaceholderSet, SourceRecord};
 use crate::source::SourceUrl;
@@ -46,12 +46,13 @@ impl Optimizer {
         key: VariantKey,
         transform: Transform,
         bytes: Bytes,
+        whose: &Whose,
     ) -> Result<Drawn, Arc<Error>> {
         if let Some(error) = self.variant_failure(&key) {
             return Err(error);
         }
-        let (this, owned) = (Arc::clone(self), Arc::clone(record));
-        let work = || this.render(owned, key, transform, bytes);
+        let (this, owned, whose) = (Arc::clone(self), Arc::clone(record), whose.clone());
+        let work = |_| this.render(owned, key, transform, bytes, whose);
         let landed = self.draws.join(key, work).await.map_err(|lost| Arc::new(Error::from(lost)))?;
         let drawn = landed.value.inspect_err(|error| self.remember_draw(source.key(), key, record, error))?;
         Ok(Drawn { joined: landed.joined, ..drawn })
@@ -63,6 +64,7 @@ impl Optimizer {
         key: VariantKey,
         transform: Transform,
         bytes: Bytes,
+        whose: Whose,
     ) -> Result<Drawn, Arc<Error>> {
         let source_bytes = bytes.len() as u64;
         let deadline = self.scheduler.deadline();
@@ -70,11 +72,11 @@ impl Optimizer {
         let drawn = if let Err(error) = imaging::judge_peak(peak, &self.imaging().limits) {
             Err(Arc::new(Error::from(error)))
         } else if record.is_passed_on() {
-            self.from_source(&record, bytes, deadline).await
+            self.from_source(&record, bytes, &whose, deadline).await
         } else if Decoded::serves(record.format, &transform) {
-            self.from_decoded(&record, transform, bytes, deadline).await
+            self.from_decoded(&record, transform, bytes, &whose, deadline).await
         } else {
-            self.from_bytes(&record, transform, bytes, deadline).await
+            self.from_bytes(&record, transform, bytes, &whose, deadline).await
         };
         self.count_render(&transform, record.format, drawn.as_ref().map_or_else(|error| error.kind(), |_| "ok"));
         let drawn = drawn?;
@@ -99,18 +101,23 @@ impl Optimizer {
         record: &SourceRecord,
         transform: Transform,
         bytes: Bytes,
+        whose: &Whose,
         deadline: Instant,
     ) -> Result<Drawn, Arc<Error>> {
         let asked = Instant::now();
-        let held = self.decoded(record, &bytes, deadline).await?;
+        let finishing = self.finishing(record, &transform);
+        let held = self.decoded(record, &bytes, finishing, whose, deadline).await?;
         let waited = asked.elapsed().saturating_sub(held.decoded.took);
         let (width, height) = transform.geometry.size();
-        let (weight, cost) = (u64::from(width) * u64::from(height), self.finishing(record, &transform));
+        let (weight, cost) = (u64::from(width) * u64::from(height), held.unreserved(finishing));
         let (settings, effort) = (self.imaging(), self.effort(record, &transform));
         let job = move || {
             let mut rendered =
                 held.decoded.finish(&bytes, &held.probe, &transform, &settings, Effort::Fast, deadline)?;
             rendered.timings.decode = held.decoded.took;
+            if cost == 0 {
+                held.release_spare();
+            }
             // The picture's memory is given back before anybody is told.
             drop(held);
             Ok(Made::of(rendered, effort))
@@ -124,6 +131,7 @@ impl Optimizer {
         self: &Arc<Self>,
         record: &SourceRecord,
         bytes: Bytes,
+        whose: &Whose,
         deadline: Instant,
     ) -> Result<Drawn, Arc<Error>> {
         let (format, width, height) = (record.format, record.width, record.height);
@@ -137,7 +145,7 @@ impl Optimizer {
             let entry = Arc::new(Entry::new(bytes, format, width, height, None));
             Ok(Made { entry, placeholder: None, timings: Timings::default() })
         };
-        self.drawn(self.scheduler.run(record.bytes, deadline, job).await, Duration::ZERO)
+        self.drawn(self.scheduler.run(whose, record.bytes, deadline, job).await, Duration::ZERO)
     }
 
     /// In one: what is made of the source's bytes, or anew at each size.
@@ -146,6 +154,7 @@ impl Optimizer {
         record: &SourceRecord,
         transform: Transform,
         bytes: Bytes,
+        whose: &Whose,
         deadline: Instant,
     ) -> Result<Drawn, Arc<Error>> {
         let settings = self.imaging();
@@ -153,7 +162,7 @@ impl Optimizer {
             let probe = imaging::probe(&bytes, &settings.limits)?;
             imaging::render(&bytes, &probe, &transform, &settings, deadline).map(|made| Made::of(made, None))
         };
-        let done = self.scheduler.run(self.peak(record, &transform, Effort::Fast), deadline, job).await;
+        let done = self.scheduler.run(whose, self.peak(record, &transform, Effort::Fast), deadline, job).await;
         let drawn = self.drawn(done, Duration::ZERO)?;
         self.metrics.observe_stage("decode", drawn.timings.decode.unwrap_or_default());
         Ok(drawn)

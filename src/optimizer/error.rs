@@ -23,6 +23,9 @@ pub enum Error {
         /// When asking again makes sense.
         retry_after: Duration,
     },
+    /// Everybody who waited had left before it began. Whoever has come since begins anew.
+    #[error("nobody waited for it any more")]
+    Abandoned,
     /// The render ran past its deadline.
     #[error("the render took longer than its deadline")]
     Deadline,
@@ -39,6 +42,7 @@ impl Error {
             Self::Imaging(imaging::Error::Deadline) | Self::Deadline => "deadline",
             Self::Imaging(_) => "undecodable",
             Self::Overloaded { .. } => "overloaded",
+            Self::Abandoned => "abandoned",
             Self::Internal(_) => "internal",
         }
     }
@@ -64,7 +68,7 @@ impl Error {
                         imaging::Error::Deadline | imaging::Error::Decoder(_) | imaging::Error::NotDecoded { .. }
                     )
             }
-            Self::Overloaded { .. } | Self::Deadline | Self::Internal(_) => false,
+            Self::Overloaded { .. } | Self::Abandoned | Self::Deadline | Self::Internal(_) => false,
         }
     }
 
@@ -84,7 +88,7 @@ impl Error {
     pub(super) const fn is_outage(&self) -> bool {
         match self {
             Self::Source(failed) => failed.error.is_outage(),
-            Self::Imaging(_) | Self::Overloaded { .. } | Self::Deadline | Self::Internal(_) => true,
+            Self::Imaging(_) | Self::Overloaded { .. } | Self::Abandoned | Self::Deadline | Self::Internal(_) => true,
         }
     }
 
@@ -117,6 +121,7 @@ impl Error {
         match error {
             schedule::Error::Overloaded => Self::Overloaded { retry_after },
             schedule::Error::Deadline => Self::Deadline,
+            schedule::Error::Abandoned => Self::Abandoned,
             schedule::Error::Panicked => Self::Internal(error.to_string()),
         }
     }

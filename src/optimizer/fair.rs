@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::decoded::Held;
 use super::{Error, Optimizer, Terms};
 use crate::format::ImageFormat;
+use crate::imaging::schedule::Whose;
 use crate::imaging::{self, FAIR_QUALITY_PIXELS, SCORE_BYTES};
 use crate::record::SourceRecord;
 use crate::source::SourceUrl;
@@ -23,17 +24,23 @@ impl Optimizer {
         source: &SourceUrl,
         record: Arc<SourceRecord>,
         bytes: Bytes,
+        whose: &Whose,
     ) -> Result<(Arc<SourceRecord>, Option<Arc<Held>>), Arc<Error>> {
         // Moving pictures and drawings have no one decode to learn from.
         if record.frames > 1 || record.is_passed_on() || record.format == ImageFormat::Svg {
             return Ok((self.with_quality(source, &record, Quality::DEFAULT), None));
         }
         let deadline = self.scheduler.deadline();
-        let held = self.decoded(&record, &bytes, deadline).await;
+        let held = self.decoded(&record, &bytes, SCORE_BYTES, whose, deadline).await;
         let held = held.inspect_err(|error| self.remember_failure(source.key(), &record, error))?;
         let picture = Arc::clone(&held);
-        let job = move || picture.decoded.fair_quality(deadline);
-        let done = self.scheduler.finish(FAIR_QUALITY_PIXELS, SCORE_BYTES, deadline, job).await;
+        let cost = held.unreserved(SCORE_BYTES);
+        let job = move || {
+            let quality = picture.decoded.fair_quality(deadline);
+            picture.release_spare();
+            quality
+        };
+        let done = self.scheduler.finish(FAIR_QUALITY_PIXELS, cost, deadline, job).await;
         let done = done.map_err(|error| Error::from_schedule(error, self.scheduler.retry_after()))?;
         let quality = done.value.map_err(|error: imaging::Error| Arc::new(Error::from(error)))?;
         Ok((self.with_quality(source, &record, quality), Some(held)))

@@ -8,10 +8,12 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::sources::named;
-use super::{Error, JOURNEYS, Optimizer, Terms};
+use super::{Error, JOURNEYS, Optimizer, Terms, whose};
 use crate::cache::CacheStatus;
+use crate::cache::flight::Wanted;
 use crate::format::ImageFormat;
 use crate::imaging;
+use crate::imaging::schedule::Whose;
 use crate::record::{Freshness, PlaceholderSet, SourceRecord};
 use crate::source::SourceUrl;
 
@@ -65,7 +67,7 @@ impl Optimizer {
         }
         let (this, url) = (Arc::clone(self), source.clone());
         let key = (source.key(), self.ledger.newest(named(source)));
-        let landed = self.placeholders.join(key, || async move { this.compute_placeholder(url).await }).await;
+        let landed = self.placeholders.join(key, |_| async move { this.compute_placeholder(url).await }).await;
         let landed = landed.map_err(|lost| Arc::new(Error::from(lost)))?;
         let mut known = landed.value?;
         if landed.joined && known.status == CacheStatus::Miss {
@@ -75,7 +77,8 @@ impl Optimizer {
     }
 
     async fn compute_placeholder(self: Arc<Self>, source: SourceUrl) -> Result<Known, Arc<Error>> {
-        let mut loaded = self.load_record(&source, Terms::Origin).await?;
+        let wanted = Wanted::always();
+        let mut loaded = self.load_record(&source, Terms::Origin, &wanted).await?;
         let status = if loaded.record.storable { CacheStatus::Miss } else { CacheStatus::Bypass };
         if let Some(placeholder) = loaded.record.placeholder.clone() {
             self.recorded(&loaded.record).await;
@@ -86,10 +89,10 @@ impl Optimizer {
             return Err(Arc::new(imaging::Error::NotDecoded { format }.into()));
         }
         if loaded.bytes.is_none() {
-            loaded = self.load_bytes(&source).await?;
+            loaded = self.load_bytes(&source, &wanted).await?;
         }
         let bytes = loaded.bytes.clone().unwrap_or_default();
-        let placeholder = self.placeholder_of(&loaded.record, bytes).await;
+        let placeholder = self.placeholder_of(&loaded.record, bytes, &whose(&source, &wanted)).await;
         let placeholder =
             placeholder.inspect_err(|error| self.remember_failure(source.key(), &loaded.record, error))?;
         let record = self.with_placeholder(&source, loaded.record, Some(&placeholder));
@@ -102,10 +105,11 @@ impl Optimizer {
         self: &Arc<Self>,
         record: &SourceRecord,
         bytes: Bytes,
+        whose: &Whose,
     ) -> Result<Arc<PlaceholderSet>, Arc<Error>> {
         let deadline = self.scheduler.deadline();
         if record.format != ImageFormat::Svg {
-            let held = self.decoded(record, &bytes, deadline).await?;
+            let held = self.decoded(record, &bytes, 0, whose, deadline).await?;
             let placeholder = Arc::clone(&held.decoded.placeholder);
             self.keep_for_a_moment(held);
             return Ok(placeholder);
@@ -115,7 +119,7 @@ impl Optimizer {
             let probe = imaging::probe(&bytes, &settings.limits)?;
             imaging::placeholder(&bytes, &probe, &settings, deadline)
         };
-        let done = self.scheduler.run(imaging::SKETCH_BYTES, deadline, job).await;
+        let done = self.scheduler.run(whose, imaging::SKETCH_BYTES, deadline, job).await;
         let done = done.map_err(|error| Error::from_schedule(error, self.scheduler.retry_after()))?;
         Ok(Arc::new(done.value.map_err(Error::from)?))
     }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::{Error, Optimizer, Outcome, RequestTimings, Terms, outcome};
+use crate::cache::flight::Wanted;
 use crate::cache::redis::Lease;
 use crate::cache::{CacheStatus, Entry};
 use crate::format::ImageFormat;
@@ -194,7 +195,7 @@ impl Optimizer {
         here: Option<Arc<Entry>>,
     ) -> Refined {
         let Candidate { source, wish, effort, .. } = candidate;
-        let loaded = match self.load_bytes(source).await {
+        let loaded = match self.load_bytes(source, &Wanted::always()).await {
             Ok(loaded) if loaded.record.content == record.content && loaded.record.storable => loaded,
             Ok(_) => return Refined::Passed,
             Err(error) => {

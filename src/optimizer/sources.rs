@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::origins::NoTurn;
 use super::{Error, Optimizer, Terms};
+use crate::cache::flight::Wanted;
 use crate::cache::ledger::{Named, Verdict};
 use crate::cache::memory::SourceBytes;
 use crate::imaging;
@@ -87,7 +88,12 @@ impl Optimizer {
     }
 
     /// The record of `source`, as fresh as its lifetime asks; downloads or revalidates when it must.
-    pub(super) async fn load_record(self: &Arc<Self>, source: &SourceUrl, terms: Terms) -> Result<Loaded, Arc<Error>> {
+    pub(super) async fn load_record(
+        self: &Arc<Self>,
+        source: &SourceUrl,
+        terms: Terms,
+        wanted: &Wanted,
+    ) -> Result<Loaded, Arc<Error>> {
         let known = self.known(source, terms, SystemTime::now());
         if let Some((record, freshness @ (Freshness::Fresh | Freshness::Stale))) = known {
             let stale = freshness == Freshness::Stale;
@@ -97,15 +103,19 @@ impl Optimizer {
             let bytes = self.bytes_of(&source.key(), &record);
             return Ok(Loaded { record, bytes, fetch: None, stale });
         }
-        match self.fly(source, Need::Record).await {
+        match self.fly(source, Need::Record, wanted).await {
             Err(error) => self.without_origin(source, terms, error),
             loaded => loaded,
         }
     }
 
     /// The bytes of `source` with their record.
-    pub(super) async fn load_bytes(self: &Arc<Self>, source: &SourceUrl) -> Result<Loaded, Arc<Error>> {
-        self.fly(source, Need::Bytes).await
+    pub(super) async fn load_bytes(
+        self: &Arc<Self>,
+        source: &SourceUrl,
+        wanted: &Wanted,
+    ) -> Result<Loaded, Arc<Error>> {
+        self.fly(source, Need::Bytes, wanted).await
     }
 
     /// Revalidates behind the back of whoever is served a stale picture; not while a failure is fresh.
@@ -115,17 +125,18 @@ impl Optimizer {
         }
         let (this, url) = (Arc::clone(self), source.clone());
         let key = (source.key(), Need::Record, self.ledger.newest(named(source)));
-        self.loads.begin(key, || async move { this.load(url, Need::Record).await });
+        self.loads.begin(key, |wanted| async move { this.load(url, Need::Record, wanted).await });
     }
 
-    async fn fly(self: &Arc<Self>, source: &SourceUrl, need: Need) -> Result<Loaded, Arc<Error>> {
+    async fn fly(self: &Arc<Self>, source: &SourceUrl, need: Need, wanted: &Wanted) -> Result<Loaded, Arc<Error>> {
         if let Some(error) = self.failure(source) {
             return Err(error);
         }
         let (this, url) = (Arc::clone(self), source.clone());
         // A purge in between makes it other work: who asks after it may not join who asked before.
         let key = (source.key(), need, self.ledger.newest(named(source)));
-        let landed = self.loads.join(key, || async move { this.load(url, need).await }).await;
+        let wanted = wanted.clone();
+        let landed = self.loads.join(key, |_| async move { this.load(url, need, wanted).await }).await;
         landed.map_err(|lost| Arc::new(Error::from(lost)))?.value
     }
 
@@ -134,7 +145,7 @@ impl Optimizer {
     }
 
     /// The flight itself.
-    async fn load(self: Arc<Self>, source: SourceUrl, need: Need) -> Result<Loaded, Arc<Error>> {
+    async fn load(self: Arc<Self>, source: SourceUrl, need: Need, wanted: Wanted) -> Result<Loaded, Arc<Error>> {
         let key = source.key();
         // Before anything is asked: what is purged from here on is newer than what comes back.
         let epoch = self.ledger.epoch();
@@ -175,11 +186,13 @@ impl Optimizer {
             }
             prior = Some(record);
         }
-        match self.ask_origin(&source, prior.as_ref(), need, epoch).await {
+        match self.ask_origin(&source, prior.as_ref(), need, epoch, &wanted).await {
             Ok(loaded) => {
                 self.failures.forget(key);
                 Ok(loaded)
             }
+            // It says nothing of the origin.
+            Err(error @ (Error::Abandoned | Error::Overloaded { .. })) => Err(Arc::new(error)),
             Err(error) => Err(self.failed(&source, prior.is_some(), error, epoch, &tuned)),
         }
     }
@@ -190,9 +203,13 @@ impl Optimizer {
         prior: Option<&Arc<SourceRecord>>,
         need: Need,
         epoch: u64,
+        wanted: &Wanted,
     ) -> Result<Loaded, Error> {
         let validators = prior.map(|record| &record.validators).filter(|v| need == Need::Record && !v.is_empty());
-        let turn = self.origins.turn(source.host()).await.map_err(|no_turn| self.no_turn(no_turn))?;
+        let turn = tokio::select! {
+            turn = self.origins.turn(source.host()) => turn.map_err(|no_turn| self.no_turn(no_turn))?,
+            () = wanted.deserted() => return Err(Error::Abandoned),
+        };
         let started = Instant::now();
         let fetched = self.tuning.load_full().fetcher.fetch(source, validators).await;
         turn.ended(fetched.as_ref().err().map(|failed| &failed.error));

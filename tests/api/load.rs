@@ -158,7 +158,8 @@ async fn sixty_cold_avif_at_once_are_right_or_refused_at_once() {
         })
         .collect();
     for (queue, least) in [(256, ALL), (WAIT, WAIT)] {
-        let app = Setup::new().set("limits.queue", queue).text("limits.render_timeout", "60s").start().await;
+        let app = Setup::new().set("limits.queue", queue).text("limits.queue_wait", "60s");
+        let app = app.text("limits.render_timeout", "60s").start().await;
         let started = Instant::now();
         let answers = at_once(&app, targets.clone()).await;
         let (right, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);

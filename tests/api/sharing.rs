@@ -220,3 +220,59 @@ async fn a_host_that_is_down_is_left_alone() {
     }
     assert_eq!(app.metric("pixgate_origin_fetches_total").await, fetches, "not asked again meanwhile");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_waits_for_any_more_is_not_downloaded() {
+    let origin = Origin::with("/a.png", png(64, 32), "image/png").await;
+    let gate = Gate::shut();
+    let app = Setup::new().set("limits.downloads_per_host", 2).start().await;
+    let mut leavers = Vec::new();
+    for n in 0..60 {
+        origin.set(&format!("/held/{n}"), Reply::new(png(8, 8), "image/png").held(&gate));
+        let mut leaver = TcpStream::connect(app.public).await.expect("a connection");
+        let target = image(&origin.url(&format!("/held/{n}")), "w=16");
+        leaver.write_all(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.expect("sent");
+        leavers.push(leaver);
+    }
+    let asked = || (0..60).map(|n| origin.hits(&format!("/held/{n}"))).sum::<usize>();
+    let started = Instant::now();
+    while asked() < 2 {
+        assert!(started.elapsed() < Duration::from_secs(10), "waited in vain for two downloads");
+        tokio::task::yield_now().await;
+    }
+    drop(leavers);
+    // As long as nothing else says that the service has noticed.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    gate.open();
+    app.image(&origin.url("/a.png"), "w=64").await.look();
+    assert_eq!(asked(), 2, "the others were dropped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_hosts_many_renders_do_not_keep_anothers_waiting() {
+    let origin = Origin::with("/a.png", png(64, 32), "image/png").await;
+    let hosts = r#"["127.0.0.1", "localhost"]"#;
+    let app =
+        std::sync::Arc::new(Setup::new().set("sources.domains", hosts).set("limits.render_threads", 1).start().await);
+    let photograph: std::sync::Arc<[u8]> = encoded(&busy(1600, 1200, 9), image::ImageFormat::Jpeg).into();
+    let mut many = Vec::new();
+    for n in 0..40 {
+        // Of other bytes each, after the end.
+        let bytes = [&photograph[..], &[n as u8]].concat();
+        origin.set(&format!("/{n}.jpg"), Reply::new(bytes, "image/jpeg"));
+        let (app, url) = (std::sync::Arc::clone(&app), origin.url(&format!("/{n}.jpg")));
+        many.push(tokio::spawn(async move { app.image(&url, "w=1080&f=avif").await.status }));
+    }
+    let started = Instant::now();
+    while app.metric("pixgate_queue_depth").await < 5.0 {
+        assert!(started.elapsed() < Duration::from_secs(10), "waited in vain for a queue");
+    }
+    let other = origin.url("/a.png").replace("127.0.0.1", "localhost");
+    app.image(&other, "w=64").await.look();
+    let left = many.iter().filter(|one| !one.is_finished()).count();
+    assert!(left >= 10, "{left} of 40 were still to be done");
+    for one in many {
+        let status = one.await.expect("no panic");
+        assert!(status == 200 || status == 503, "{status}");
+    }
+}

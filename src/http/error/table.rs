@@ -47,7 +47,7 @@ pub(super) fn row_of(error: &optimizer::Error) -> Row {
     match error {
         optimizer::Error::Source(failed) => source_row(failed),
         optimizer::Error::Imaging(error) => imaging_row(error),
-        optimizer::Error::Overloaded { .. } => row(
+        optimizer::Error::Overloaded { .. } | optimizer::Error::Abandoned => row(
             StatusCode::SERVICE_UNAVAILABLE,
             "overloaded",
             "too much work is waiting already; try again later",

@@ -6,15 +6,16 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Error, Settings};
+use super::asked::Asked;
+use super::pace::Pace;
+use super::{Deserted, Error, Settings};
 use crate::allocator;
 use crate::telemetry::Metrics;
 
-/// How far render threads stand back behind the threads that answer hits (`nice` value).
+/// How far render threads stand back behind those that answer hits (`nice`), and the one that does what nobody waits for.
 const NICE: i32 = 10;
-/// The same of the thread that does what nobody waits for: as far as there is.
 const NICE_BEHIND: i32 = 19;
 /// How long a thread whose job left work behind waits for that work before it begins something else.
 const REST: Duration = Duration::from_millis(1);
@@ -39,11 +40,24 @@ pub(super) type Work = Box<dyn FnOnce(Reservation) + Send>;
 
 pub(super) struct Job {
     pub(super) cost: u64,
+    /// Whose source it is of, hashed.
+    pub(super) host: u64,
+    /// Whether it is what somebody asked for, and not what follows of that.
+    pub(super) asked: bool,
     /// Whether what it keeps in memory waits for its end.
     pub(super) leads: bool,
     /// Set by whoever gives up first: the waiter (then the job never starts) or the worker that starts it.
     pub(super) claimed: Arc<AtomicBool>,
+    /// Whether nobody waits for what comes of it.
+    pub(super) deserted: Option<Deserted>,
     pub(super) work: Work,
+}
+
+impl Job {
+    /// Whether its waiter gave up; or everybody left, and there is other work (`contended`).
+    pub(super) fn is_given_up(&self, contended: bool) -> bool {
+        self.claimed.load(Ordering::Acquire) || contended && self.deserted.as_ref().is_some_and(|deserted| deserted())
+    }
 }
 
 /// Memory of the budget, given back when this is dropped.
@@ -69,14 +83,16 @@ impl Drop for Reservation {
 
 pub(super) struct Shared {
     state: Mutex<State>,
+    /// All are woken: the thread behind sleeps here too.
     wake: Condvar,
+    threads: usize,
     pub(super) settings: Settings,
     pub(super) metrics: Arc<Metrics>,
 }
 
 #[derive(Default)]
 pub(super) struct State {
-    pub(super) asked: VecDeque<Job>,
+    pub(super) asked: Asked,
     begun: Vec<(u64, Job)>,
     pub(super) behind: VecDeque<Job>,
     pub(super) memory: u64,
@@ -85,6 +101,7 @@ pub(super) struct State {
     pub(super) surplus: usize,
     closing: bool,
     worked: bool,
+    pace: Pace,
 }
 
 impl State {
@@ -100,34 +117,28 @@ impl State {
         match self.begun.last() {
             Some((_, job)) if nothing_runs || fits(job) => self.begun.pop().map(|(_, job)| job),
             Some(_) => None,
-            None => match self.asked.front() {
-                Some(job) if memory == 0 || fits(job) => self.asked.pop_front(),
-                _ => None,
-            },
+            // One larger than all there is, which its estimate refuses, would run alone.
+            None => self.asked.take(|job| memory == 0 || fits(job), Instant::now()),
         }
     }
 
     /// Jobs whose waiters gave up. To be dropped without the lock: they may hold memory, which is given back under it.
     fn given_up(&mut self) -> Vec<Job> {
         let mut gone = Vec::new();
-        let is_given_up = |job: &Job| job.claimed.load(Ordering::Acquire);
+        let is_given_up = |job: &Job| job.is_given_up(false);
         if self.begun.iter().any(|(_, job)| is_given_up(job)) {
             let (given_up, wanted) = std::mem::take(&mut self.begun).into_iter().partition(|(_, job)| is_given_up(job));
             self.begun = wanted;
             gone.extend(Vec::into_iter(given_up).map(|(_, job)| job));
         }
-        if self.asked.iter().any(is_given_up) {
-            let (given_up, wanted) = std::mem::take(&mut self.asked).into_iter().partition(is_given_up);
-            self.asked = wanted;
-            gone.extend(VecDeque::into_iter(given_up));
-        }
+        gone.extend(self.asked.given_up());
         gone
     }
 }
 
 impl Shared {
-    pub(super) fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
-        Self { state: Mutex::default(), wake: Condvar::new(), settings, metrics }
+    pub(super) fn new(settings: Settings, threads: usize, metrics: Arc<Metrics>) -> Self {
+        Self { state: Mutex::default(), wake: Condvar::new(), threads, settings, metrics }
     }
 
     /// The state is plain counters and queues, valid after every statement, so a poisoned lock is still good.
@@ -140,15 +151,31 @@ impl Shared {
         self.wake.notify_all();
     }
 
-    /// Jobs that wait for a render thread.
+    #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         let state = self.lock();
         state.asked.len() + state.begun.len()
     }
 
+    /// What a job of `host` that is asked for now would wait.
+    fn predicted_wait(&self, state: &State, host: u64) -> Duration {
+        state.pace.wait(state.asked.ahead_of(host) + state.begun.len(), self.threads)
+    }
+
+    /// The same for whoever comes after all others.
+    pub(super) fn longest_wait(&self) -> Duration {
+        let state = self.lock();
+        state.pace.wait(state.asked.len() + state.begun.len(), self.threads)
+    }
+
     pub(super) fn submit(&self, lane: Lane, job: Job) -> Result<(), Error> {
         let mut state = self.lock();
         match lane {
+            Lane::Asked if self.predicted_wait(&state, job.host) > self.settings.queue_wait => {
+                drop(state);
+                self.metrics.count_shed("wait");
+                return Err(Error::Overloaded);
+            }
             Lane::Asked => {
                 if state.asked.len() >= self.settings.queue {
                     // Jobs whose waiters gave up still lie in the queue; they go before anyone is refused.
@@ -162,7 +189,7 @@ impl Shared {
                     self.metrics.count_shed("queue");
                     return Err(Error::Overloaded);
                 }
-                state.asked.push_back(job);
+                state.asked.push(job, Instant::now());
             }
             Lane::Begun { weight } => {
                 let at = state.begun.partition_point(|(other, _)| *other < weight);
@@ -172,7 +199,6 @@ impl Shared {
         }
         self.report(&state);
         drop(state);
-        // All: the thread behind sleeps here too, and is not the one that is meant.
         self.wake.notify_all();
         Ok(())
     }
@@ -271,15 +297,16 @@ impl Shared {
         let _woken = self.wake.wait_timeout_while(state, REST, nothing).unwrap_or_else(PoisonError::into_inner);
     }
 
-    /// Whether the worker goes on after its job.
-    fn finish(&self) -> bool {
+    /// Whether the worker goes on after its job, which took this long and was one that somebody asked for (`asked`) or what
+    /// follows of one.
+    fn finish(&self, took: Duration, asked: bool) -> bool {
         let mut state = self.lock();
         state.running -= 1;
+        state.pace.note(took, asked);
         let goes_on = state.surplus == 0;
         state.surplus = state.surplus.saturating_sub(1);
         self.report(&state);
         drop(state);
-        // All: whoever sleeps, the end of a job may let the head of a lane start.
         self.wake.notify_all();
         goes_on
     }
@@ -289,12 +316,13 @@ impl Shared {
         thread::Builder::new().name("pixgate-render".into()).spawn(move || {
             stand_back(NICE);
             while let Some((job, held)) = shared.next() {
-                let leads = job.leads;
+                let (leads, asked, began) = (job.leads, job.asked, Instant::now());
                 (job.work)(held);
+                let took = began.elapsed();
                 if leads {
                     shared.wait_for_the_rest();
                 }
-                if !shared.finish() {
+                if !shared.finish(took, asked) {
                     return;
                 }
             }

@@ -10,6 +10,8 @@ fn scheduler(settings: Settings) -> Scheduler {
     Scheduler::new(&settings, Arc::new(Metrics::new())).expect("threads")
 }
 
+const ANYONE: Whose = Whose { host: 7, deserted: None };
+
 fn one_thread() -> Settings {
     Settings { render_threads: 1, queue: 1, ..Settings::default() }
 }
@@ -28,23 +30,23 @@ fn blocker() -> (mpsc::Sender<()>, mpsc::Receiver<()>, impl FnOnce() + Send + 's
 #[tokio::test]
 async fn a_full_queue_refuses_and_a_panic_is_only_its_own() {
     let pool = scheduler(one_thread());
-    let panicked = pool.run(1, pool.deadline(), || -> u8 { panic!("decoder bug") }).await;
+    let panicked = pool.run(&ANYONE, 1, pool.deadline(), || -> u8 { panic!("decoder bug") }).await;
     assert_eq!(panicked.expect_err("panics"), Error::Panicked);
 
     let (release, started, job) = blocker();
     let busy = tokio::spawn({
         let pool = pool.clone();
-        async move { pool.run(1, pool.deadline(), job).await.is_ok() }
+        async move { pool.run(&ANYONE, 1, pool.deadline(), job).await.is_ok() }
     });
     tokio::task::spawn_blocking(move || started.recv()).await.expect("joins").expect("starts");
     let waiting = tokio::spawn({
         let pool = pool.clone();
-        async move { pool.run(1, pool.deadline(), || 7).await.map(|done| done.value) }
+        async move { pool.run(&ANYONE, 1, pool.deadline(), || 7).await.map(|done| done.value) }
     });
     while pool.shared.lock().asked.is_empty() {
         tokio::task::yield_now().await;
     }
-    assert_eq!(pool.run(1, pool.deadline(), || ()).await.expect_err("full"), Error::Overloaded);
+    assert_eq!(pool.run(&ANYONE, 1, pool.deadline(), || ()).await.expect_err("full"), Error::Overloaded);
     drop(release);
     assert_eq!(waiting.await.expect("joins"), Ok(7));
     assert!(busy.await.expect("joins"));
@@ -54,14 +56,14 @@ async fn a_full_queue_refuses_and_a_panic_is_only_its_own() {
 async fn a_stuck_job_is_abandoned_and_its_thread_replaced() {
     let pool = scheduler(Settings { render_timeout: Duration::from_millis(50), ..one_thread() });
     let (release, _started, job) = blocker();
-    assert_eq!(pool.run(1, pool.deadline(), job).await.expect_err("stuck"), Error::Deadline);
+    assert_eq!(pool.run(&ANYONE, 1, pool.deadline(), job).await.expect_err("stuck"), Error::Deadline);
     // The only thread is still stuck, and yet:
-    assert_eq!(pool.run(1, pool.deadline(), || 7).await.map(|done| done.value), Ok(7));
+    assert_eq!(pool.run(&ANYONE, 1, pool.deadline(), || 7).await.map(|done| done.value), Ok(7));
     drop(release);
     while pool.shared.lock().surplus > 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(pool.run(1, pool.deadline(), || 8).await.map(|done| done.value), Ok(8));
+    assert_eq!(pool.run(&ANYONE, 1, pool.deadline(), || 8).await.map(|done| done.value), Ok(8));
 }
 
 #[tokio::test]
@@ -78,7 +80,7 @@ async fn memory_is_a_budget_and_a_giant_runs_alone() {
         let (pool, peak) = (pool.clone(), Arc::clone(&peak));
         let cost = if at == 3 { 1000 } else { 60 };
         async move {
-            pool.run(cost, pool.deadline(), move || {
+            pool.run(&ANYONE, cost, pool.deadline(), move || {
                 let mut now = peak.lock().expect("no panic");
                 now.0 += 1;
                 now.1 = now.1.max(now.0);
@@ -104,7 +106,7 @@ async fn a_job_whose_turn_never_comes_never_starts() {
     let (release, started, job) = blocker();
     let stuck = tokio::spawn({
         let pool = pool.clone();
-        async move { pool.run(1, pool.deadline(), job).await.map(|_| ()) }
+        async move { pool.run(&ANYONE, 1, pool.deadline(), job).await.map(|_| ()) }
     });
     tokio::task::spawn_blocking(move || started.recv()).await.expect("joins").expect("starts");
     let ran = Arc::new(AtomicBool::new(false));
@@ -112,10 +114,12 @@ async fn a_job_whose_turn_never_comes_never_starts() {
     let seen = Arc::clone(&ran);
     // A job that its waiter has claimed back.
     let work = Box::new(move |_held| seen.store(true, Ordering::SeqCst));
-    pool.shared.submit(Lane::Asked, Job { cost: 1, leads: false, claimed, work }).expect("room");
+    pool.shared
+        .submit(Lane::Asked, Job { cost: 1, host: 0, asked: true, leads: false, claimed, deserted: None, work })
+        .expect("room");
     drop(release);
     assert!(stuck.await.is_ok());
-    assert_eq!(pool.run(1, pool.deadline(), || 7).await.map(|done| done.value), Ok(7));
+    assert_eq!(pool.run(&ANYONE, 1, pool.deadline(), || 7).await.map(|done| done.value), Ok(7));
     assert!(!ran.load(Ordering::SeqCst));
 }
 
@@ -130,7 +134,7 @@ async fn what_was_begun_goes_first_the_heaviest_before_the_lighter() {
     };
     let deadline = pool.deadline();
     let (first, asked, light, heavy) = (note("first"), note("asked"), note("light"), note("heavy"));
-    let busy = pool.run(1, deadline, move || {
+    let busy = pool.run(&ANYONE, 1, deadline, move || {
         job();
         first();
     });
@@ -138,7 +142,7 @@ async fn what_was_begun_goes_first_the_heaviest_before_the_lighter() {
         while started.try_recv().is_err() {
             tokio::task::yield_now().await;
         }
-        let asked = pool.run(1, deadline, asked);
+        let asked = pool.run(&ANYONE, 1, deadline, asked);
         let (light, heavy) = (pool.finish(1, 1, deadline, light), pool.finish(2, 1, deadline, heavy));
         let behind = pool.run_behind(1, {
             let behind = note("behind");
@@ -161,10 +165,10 @@ async fn what_was_begun_goes_first_the_heaviest_before_the_lighter() {
 async fn memory_that_is_kept_holds_new_work_back_and_not_the_end_of_the_old() {
     let pool = scheduler(Settings { decode_memory: 100, body_memory: 0, kept_memory: 0, queue: 10, ..one_thread() });
     let deadline = pool.deadline();
-    let mut held = pool.begin(90, deadline, |held| held).await.expect("runs").value;
+    let mut held = pool.begin(&ANYONE, 90, deadline, |held| held).await.expect("runs").value;
     held.shrink_to(70);
     assert_eq!(pool.shared.lock().memory, 70);
-    let next = pool.run(60, deadline, || 7);
+    let next = pool.run(&ANYONE, 60, deadline, || 7);
     let end = async {
         while pool.shared.waiting() == 0 {
             tokio::task::yield_now().await;
@@ -181,9 +185,9 @@ async fn memory_that_is_kept_holds_new_work_back_and_not_the_end_of_the_old() {
 #[tokio::test]
 async fn work_that_is_given_up_gives_back_what_it_holds() {
     let pool = scheduler(Settings { queue: 1, ..one_thread() });
-    let held = pool.begin(10, pool.deadline(), |held| held).await.expect("runs").value;
+    let held = pool.begin(&ANYONE, 10, pool.deadline(), |held| held).await.expect("runs").value;
     let (release, started, job) = blocker();
-    let busy = pool.run(1, pool.deadline(), job);
+    let busy = pool.run(&ANYONE, 1, pool.deadline(), job);
     let given_up = async {
         while started.try_recv().is_err() {
             tokio::task::yield_now().await;
