@@ -190,6 +190,7 @@ fn bind(
     .keep_alive(KEEP_ALIVE)
     // Who closes has left, and what he asked for need not begin.
     .h1_allow_half_closed(false)
+    .on_connect(|connection, _| descriptors::watch(connection))
     .max_connections(if pictures { descriptors::connections(threads) } else { ADMIN_CONNECTIONS })
     .shutdown_timeout(grace.as_secs().max(1))
     .disable_signals()

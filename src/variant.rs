@@ -96,6 +96,11 @@ impl Rgb {
         let [_, r, g, b] = value.to_be_bytes();
         Some(Self([r, g, b]))
     }
+
+    /// Those digits.
+    pub fn to_hex(&self) -> String {
+        self.to_string()[1..].to_owned()
+    }
 }
 
 impl fmt::Display for Rgb {

@@ -1,8 +1,13 @@
-//! How many files and connections the process may have open.
+//! How many files and connections the process may have open, and for how long without anything happening.
 //!
 //! The law: **clients never take the last descriptor**: origins, Redis, the store, decoding processes and the admin
 //! listener have a share that connections of the public listener cannot use.
 
+use std::any::Any;
+use std::time::Duration;
+
+use actix_web::rt::net::TcpStream;
+use rustix::net::sockopt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Kept from clients: downloads, kept connections to origins, Redis, the store, decoding processes, the admin listener.
@@ -30,6 +35,20 @@ fn share(limit: Option<u64>, threads: usize) -> usize {
     let Some(limit) = limit else { return CONNECTIONS };
     let rest = limit.saturating_sub(RESERVE).max(limit / 2);
     (usize::try_from(rest).unwrap_or(usize::MAX) / threads.max(1)).clamp(1, CONNECTIONS)
+}
+
+/// What was sent must be taken within this time, or the system ends the connection.
+const TAKEN: Duration = Duration::from_secs(30);
+
+/// Has the system end a connection whose client does not take what it was sent: such a client holds a descriptor and a piece
+/// of an image, and the server itself only looks at it when there is room for more.
+pub(super) fn watch(connection: &dyn Any) {
+    #[cfg(target_os = "linux")]
+    if let Some(stream) = connection.downcast_ref::<TcpStream>()
+        && let Err(error) = sockopt::set_tcp_user_timeout(stream, TAKEN.as_millis() as u32)
+    {
+        tracing::debug!(%error, "connections have no deadline for what is sent");
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use url::{Host, Url};
 use crate::format::ImageFormat;
 use crate::http::TagField;
 use crate::telemetry::{Secret, SecretUrl, masked};
+use crate::variant::Rgb;
 
 /// The fewest characters of a token or a key: 16 of base64 hold 96 bits.
 const SECRET_CHARS: usize = 16;
@@ -218,6 +219,21 @@ where
 }
 
 /// Output formats in the order of preference, once each.
+/// Colours, each once.
+pub(super) fn colours(value: &Value) -> Result<Vec<Rgb>, String> {
+    const MOST: usize = 20;
+    let wrong = || format!("must be a list of at most {MOST} colours of six hexadecimal digits, rrggbb");
+    let colour = |item: &Value| item.as_str().and_then(Rgb::from_hex).ok_or_else(wrong);
+    let mut colours = Vec::new();
+    for item in items(value)? {
+        let colour = colour(item)?;
+        if !colours.contains(&colour) {
+            colours.push(colour);
+        }
+    }
+    if colours.len() > MOST { Err(wrong()) } else { Ok(colours) }
+}
+
 pub(super) fn formats(value: &Value) -> Result<Vec<ImageFormat>, String> {
     let wrong = || format!("must be a list of some of {}", ImageFormat::OUTPUTS.map(ImageFormat::as_str).join(", "));
     let mut formats = Vec::new();

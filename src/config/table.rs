@@ -27,6 +27,7 @@ use super::read::{self, Shown};
 use crate::format::ImageFormat;
 use crate::source;
 use crate::telemetry::{LogFormat, Secret};
+use crate::variant::Rgb;
 
 const fn key(name: &'static str, kind: Kind, put: Put, show: Show) -> Key {
     Key { name, kind, secret: false, put, show }
@@ -181,6 +182,12 @@ const ROOMS: &[Key] = &[
         Kind::Integers,
         |d, v| read::sizes(v, 1..=20, 1..=100).map(|l| d.config.http.sizes.qualities = l),
         |d| Shown::list(&d.config.http.sizes.qualities, |n| i64::from(n).into()),
+    ),
+    key(
+        "images.backgrounds",
+        Kind::Texts,
+        |d, v| read::colours(v).map(|l| d.config.http.sizes.backgrounds = l),
+        |d| Shown::list(&d.config.http.sizes.backgrounds, |colour: Rgb| colour.to_hex().into()),
     ),
     key(
         "images.formats",

@@ -15,7 +15,7 @@ pub(super) use self::next::{NextAsked, Refused, next};
 use crate::format::Negotiated;
 use crate::source::SourcePolicy;
 use crate::telemetry::Secret;
-use crate::variant::Quality;
+use crate::variant::{Quality, Rgb};
 
 /// Longest query string that is taken apart, in bytes. The Next.js contract allows a `url` of 3072 UTF-16 units, which
 /// are up to 9 bytes each when percent-encoded; the rest is room for the other parameters.
@@ -35,6 +35,8 @@ pub struct Sizes {
     pub heights: Vec<u32>,
     /// Qualities allowed, 1 to 100. Not empty.
     pub qualities: Vec<u8>,
+    /// Colours allowed for padding and under transparency.
+    pub backgrounds: Vec<Rgb>,
     /// Whether `/image` rounds a width or height up to the next of its list instead of refusing it.
     pub snap: bool,
     /// Most pixels of an output.
@@ -50,6 +52,7 @@ impl Default for Sizes {
             image_sizes: vec![16, 32, 48, 64, 96, 128, 256, 384],
             heights: Vec::new(),
             qualities: vec![50, 75, 90],
+            backgrounds: vec![Rgb::WHITE, Rgb([0; 3])],
             snap: false,
             max_output_pixels: 25_000_000,
             signing_keys: Vec::new(),

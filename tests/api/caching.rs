@@ -198,7 +198,7 @@ async fn equal_wishes_in_other_words_share_the_entry() {
         "w=128&f=jpeg",
         "w=128&h=32&f=webp&fit=fill",
         "w=128&h=128&f=webp&fit=contain&bg=000000",
-        "w=128&h=128&f=webp&fit=contain&bg=000001",
+        "w=128&h=128&f=webp&fit=contain&bg=ffffff",
     ] {
         let answer = app.image(&url, rest).await;
         assert!(answer.must("cache-status").contains("fwd=miss"), "{rest}: {:?}", answer.headers);

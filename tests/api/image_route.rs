@@ -164,8 +164,8 @@ async fn fits_crop_pad_and_stretch() {
         assert_colour(&cover, at, colour, 8);
     }
     // contain keeps all of it between two bars of the background.
-    let contain = get("w=256&h=256&fit=contain&bg=ff00ff").await;
-    for (at, colour) in [((50, 5), [255, 0, 255]), ((50, 95), [255, 0, 255]), ((25, 40), RED), ((75, 60), YELLOW)] {
+    let contain = get("w=256&h=256&fit=contain&bg=000000").await;
+    for (at, colour) in [((50, 5), [0, 0, 0]), ((50, 95), [0, 0, 0]), ((25, 40), RED), ((75, 60), YELLOW)] {
         assert_colour(&contain, at, colour, 8);
     }
     // fill stretches: each quadrant is a quarter.
@@ -179,8 +179,9 @@ async fn fits_crop_pad_and_stretch() {
 async fn background_fills_what_was_transparent() {
     let file = pictures::encoded(&half_transparent(200, 100), ImageFormat::Png);
     let origin = Origin::with("/a.png", file, "image/png").await;
-    let app = Setup::new().start().await;
+    let app = Setup::new().set("images.backgrounds", r#"["00ff80"]"#).start().await;
     let url = origin.url("/a.png");
+    app.image(&url, "w=128&f=jpeg&bg=ffffff").await.problem(400, "background_not_allowed");
     let answer = app.image(&url, "w=128&f=jpeg&bg=00ff80").await;
     assert_eq!(answer.look().mime, "image/jpeg");
     assert_colour(&decoded(&answer.body), (80, 50), [0, 255, 128], 12);

@@ -44,3 +44,4 @@ mod secrets;
 mod sharing;
 mod signature;
 mod stores;
+mod storm;

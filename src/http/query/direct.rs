@@ -140,12 +140,7 @@ pub(in crate::http) fn direct<'p>(
                     .ok_or_else(|| FORMAT.invalid(name, "auto, avif, webp, jpeg or png"))?,
             ),
         },
-        background: match background {
-            None => None,
-            Some(text) => {
-                Some(Rgb::from_hex(text).ok_or_else(|| BACKGROUND.invalid(text, "six hexadecimal digits, rrggbb"))?)
-            }
-        },
+        background: background.map(|text| colour(text, sizes, signed)).transpose()?,
     };
     Ok(Asked { url, wish })
 }
@@ -213,6 +208,18 @@ fn listed(
     }
     let what = if dpr == 100 { asked.to_string() } else { format!("{asked} (times dpr)") };
     Err(parameter.not_allowed(&what, list.collect()))
+}
+
+fn colour(text: &str, sizes: &Sizes, signed: bool) -> Result<Rgb, Invalid> {
+    let colour = Rgb::from_hex(text);
+    let colour = colour.ok_or_else(|| BACKGROUND.invalid(text, "six hexadecimal digits, rrggbb"))?;
+    if signed || sizes.backgrounds.contains(&colour) {
+        return Ok(colour);
+    }
+    let allowed: Vec<String> = sizes.backgrounds.iter().map(Rgb::to_hex).collect();
+    let allowed = if allowed.is_empty() { "none".to_owned() } else { allowed.join(", ") };
+    let detail = format!("bg of {text} is not allowed (images.backgrounds); allowed are: {allowed}");
+    Err(Invalid::new(BACKGROUND.not_allowed, detail))
 }
 
 /// None leaves it to what is learned of the source.

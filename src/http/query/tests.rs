@@ -48,7 +48,7 @@ fn image_reads_every_parameter() {
         ("height=384&format=auto", Wish { height: Some(384), ..wish() }),
         ("f=avif", Wish { format: FormatWish::Exactly(ImageFormat::Avif), ..wish() }),
         ("fit=cover&w=64&h=64", Wish { width: Some(64), height: Some(64), fit: Fit::Cover, ..wish() }),
-        ("bg=00ff7F", Wish { background: Some(Rgb([0, 255, 127])), ..wish() }),
+        ("bg=FFffff", Wish { background: Some(Rgb::WHITE), ..wish() }),
         ("w=64&dpr=2", Wish { width: Some(128), ..wish() }),
         ("w=256&dpr=1.5&h=32", Wish { width: Some(384), height: Some(48), ..wish() }),
         // 2.67 × 48 = 128.16, to nearest
@@ -115,6 +115,7 @@ fn image_names_every_mistake() {
         ("url=a&dpr=1.5.5", "dpr_invalid"),
         ("url=a&dpr=-1", "dpr_invalid"),
         ("url=a&dpr=1e0", "dpr_invalid"),
+        ("url=a&bg=00ff7f", "background_not_allowed"),
         ("url=a&bg=red", "background_invalid"),
         ("url=a&bg=%23ff0000", "background_invalid"),
     ];
@@ -171,6 +172,8 @@ fn a_signature_lifts_the_lists_but_not_the_hard_limits() {
     };
     let odd = Wish { width: Some(123), height: Some(10_000), quality: Quality::new(33), ..wish() };
     assert_eq!(signed("url=a&w=123&h=10000&q=33"), Ok(odd));
+    let red = Wish { background: Some(Rgb([255, 0, 0])), ..wish() };
+    assert_eq!(signed("url=a&bg=ff0000"), Ok(red));
     assert_eq!(signed("url=a&w=10001"), Err("width_not_allowed"));
     assert_eq!(signed("url=a&w=5000&dpr=2.01"), Err("width_not_allowed"));
     assert_eq!(signed("url=a&q=101"), Err("quality_invalid"));
