@@ -1,7 +1,7 @@
 //! A body handed to the connection in slices of the one buffer that all who ask for it share.
 //!
-//! The law: **a reader that does not read holds one slice**, not a copy of the image: the server copies what it is given
-//! into the connection's buffer, and asks for more only when that has room.
+//! The law: **a reader that does not read holds one slice**, or one short image, and no copy of the whole: the server copies
+//! what it is given into the connection's buffer, and asks for more only when that has room.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -13,12 +13,15 @@ use bytes::Bytes;
 /// Bytes in a slice: what the server lets a connection's buffer grow to, and as much again.
 const SLICE: usize = 32 * 1024;
 
+/// Bodies up to here are one piece, which saves a call of the system for most images.
+const WHOLE: usize = 64 * 1024;
+
 struct Slices(Bytes);
 
-/// `bytes` as a body; what is no longer than a slice as it is.
+/// `bytes` as a body; what is short as it is.
 pub(super) fn body(bytes: &Bytes) -> BoxBody {
     let bytes = bytes.clone();
-    if bytes.len() > SLICE { BoxBody::new(Slices(bytes)) } else { BoxBody::new(bytes) }
+    if bytes.len() > WHOLE { BoxBody::new(Slices(bytes)) } else { BoxBody::new(bytes) }
 }
 
 impl MessageBody for Slices {
@@ -46,7 +49,7 @@ mod tests {
             assert!(matches!(body.size(), BodySize::Sized(size) if size == length as u64) || length == 0);
             let mut at = 0;
             while let Some(Ok(slice)) = std::future::poll_fn(|context| Pin::new(&mut body).poll_next(context)).await {
-                assert!(slice.len() <= SLICE);
+                assert!(slice.len() <= if length > WHOLE { SLICE } else { WHOLE });
                 assert_eq!(slice.as_ptr(), bytes[at..].as_ptr(), "no copy");
                 at += slice.len();
             }

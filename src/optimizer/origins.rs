@@ -1,7 +1,7 @@
 //! Turns at the origins: so many downloads at once in all, and so many from one host.
 //!
 //! The law: **a host that is slow or down takes away its own turns and nobody else's**. Who would wait too long is told so
-//! at once; a host that does not answer again and again is left alone for a while, longer each time.
+//! at once; a host that cannot be connected to again and again is left alone for a while, longer each time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use crate::source::{Error as Fault, Failed, Turns};
+use crate::source::{Error as Fault, Failed, Phase, Turns};
 
 /// Hosts that are remembered when nothing is asked of them.
 const KNOWN: usize = 1_024;
@@ -141,11 +141,10 @@ impl Turn {
         let mut health = self.host.health();
         let took = now - self.began;
         health.lasts = Some(health.lasts.map_or(took, |before| (before * 7 + took) / 8));
-        // A host that says something is there, whatever it says.
-        let silent = fault.filter(|fault| {
-            matches!(fault, Fault::Dns | Fault::Connect | Fault::Tls | Fault::Timeout(_) | Fault::Interrupted)
-        });
-        let Some(fault) = silent else {
+        // A host that can be connected to is there: one slow URL says nothing of the others, and has but its turn.
+        let down = fault
+            .filter(|fault| matches!(fault, Fault::Dns | Fault::Connect | Fault::Tls | Fault::Timeout(Phase::Connect)));
+        let Some(fault) = down else {
             (health.failures, health.left_alone) = (0, None);
             return;
         };
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_host_is_left_alone_longer_and_longer_and_tried_by_one() {
+    async fn a_host_that_is_down_is_left_alone_longer_and_longer_and_tried_by_one() {
         let origins = Origins::new(TURNS);
         for _ in 0..PATIENCE {
             origins.turn("down").await.ok().unwrap().ended(Some(&Fault::Connect));
@@ -203,8 +202,8 @@ mod tests {
         tokio::time::advance(QUIET[0]).await;
         assert!(matches!(origins.turn("down").await, Err(NoTurn::LeftAlone(_))), "longer");
         tokio::time::advance(QUIET[0]).await;
-        // An answer, if not an image.
-        origins.turn("down").await.ok().unwrap().ended(Some(&Fault::Status(503)));
+        // It is there, if slow.
+        origins.turn("down").await.ok().unwrap().ended(Some(&Fault::Timeout(Phase::Total)));
         assert!(origins.turn("down").await.is_ok());
     }
 }
