@@ -58,9 +58,6 @@ use crate::variant::{ContentHash, VariantKey, Wish};
 /// Requests for distinct missing pictures under way at once, and as many for placeholders; the next one is refused.
 const JOURNEYS: usize = 1024;
 
-/// How often a request begins anew whose work was given up.
-const ANEW: u32 = 3;
-
 type Answer = Result<Outcome, Arc<Error>>;
 
 /// One drawn variant with its record, which has the placeholder by now.
@@ -191,15 +188,12 @@ impl Optimizer {
             self.metrics.count_shed("journeys");
             return Err(Arc::new(Error::Overloaded { retry_after: self.scheduler.retry_after() }));
         }
-        let mut tries = 0;
         let landed = loop {
             let (this, url, asked) = (Arc::clone(self), source.clone(), *wish);
             let work = |wanted| async move { this.journey(url, asked, terms, wanted).await };
             let landed = self.journeys.join(key, work).await.map_err(|lost| Arc::new(Error::from(lost)))?;
-            tries += 1;
             // Who came as the last of the others left begins anew.
-            let abandoned = landed.value.as_ref().is_err_and(|error| matches!(**error, Error::Abandoned));
-            if !abandoned || tries == ANEW {
+            if !error::is_anew(&landed.value, false) {
                 break landed;
             }
         };

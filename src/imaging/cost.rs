@@ -11,8 +11,8 @@ use super::{Error, Limits, Settings, resize};
 use crate::format::ImageFormat;
 use crate::variant::{Effort, Geometry, Output, SourceShape, Transform};
 
-/// Bytes a pixel that an animation's encoder holds: its canvases, and one of them as it is coded with alpha.
-const ANIMATION: u64 = 60;
+/// Bytes a pixel that an animation's encoder holds, as measured: its canvases, and one of them as it is coded.
+const ANIMATION: u64 = 30;
 
 /// Bytes a pixel that drawing takes: the canvas, the image, and layers of effects.
 const DRAWING: u64 = 24;

@@ -57,6 +57,11 @@ impl Whose {
     pub fn of(host: &str, deserted: Option<Deserted>) -> Self {
         Self { host: BuildHasherDefault::<DefaultHasher>::default().hash_one(host), deserted }
     }
+
+    /// Whether all who waited have left.
+    pub fn is_deserted(&self) -> bool {
+        self.deserted.as_ref().is_some_and(|deserted| deserted())
+    }
 }
 
 impl Default for Settings {
@@ -85,6 +90,11 @@ impl Settings {
     /// What renders may take, in bytes.
     pub const fn render_memory(&self) -> u64 {
         self.decode_memory - self.body_memory - self.kept_memory
+    }
+
+    /// The most that work in the background may take, in bytes: as much again stays free for what is asked for.
+    pub const fn spare_memory(&self) -> u64 {
+        self.render_memory() / 2
     }
 }
 
@@ -158,10 +168,9 @@ impl Scheduler {
         self.shared.settings.kept_memory
     }
 
-    /// The most memory that work in the background may take, in bytes: as much as it may take stays free for what is asked
-    /// for.
+    /// The most memory that work in the background may take, in bytes.
     pub fn spare_memory(&self) -> u64 {
-        self.shared.settings.render_memory() / 2
+        self.shared.settings.spare_memory()
     }
 
     /// Runs `job` on a render thread, until `deadline`. `cost` is the estimated peak memory of the job in bytes.

@@ -5,14 +5,14 @@
 //! for a moment and within a small budget of its own.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
+use super::error::is_anew;
 use super::{Error, Optimizer};
 use crate::imaging::schedule::{Reservation, Whose};
 use crate::imaging::{self, Decoded, Probe};
@@ -28,9 +28,7 @@ pub(super) struct Held {
     pub(super) probe: Probe,
     content: ContentHash,
     among: Pictures,
-    memory: Mutex<Reservation>,
-    /// Of that, what is there for the first output that is made of it, in bytes.
-    spare: AtomicU64,
+    share: Mutex<Share>,
     /// Its room, once it is kept, for as long as anybody uses it: what was kept is not in the budget of renders any more.
     kept: OnceLock<OwnedSemaphorePermit>,
 }
@@ -45,17 +43,44 @@ impl Drop for Held {
     }
 }
 
+/// What is reserved for a decoded image and for the first output that is made of it, in bytes.
+struct Share {
+    memory: Reservation,
+    image: u64,
+    /// Of the output, until it is lent to whoever makes it first.
+    spare: u64,
+    lent: u64,
+}
+
 impl Held {
-    /// What one more output of it has to reserve, of `cost` bytes: nothing, the first time.
-    pub(super) fn unreserved(&self, cost: u64) -> u64 {
-        let taken = self.spare.fetch_update(Ordering::AcqRel, Ordering::Acquire, |spare| (spare >= cost).then_some(0));
-        if taken.is_ok_and(|spare| spare > 0) { 0 } else { cost }
+    fn share(&self) -> MutexGuard<'_, Share> {
+        self.share.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives back what was there for the first output.
-    pub(super) fn release_spare(&self) {
-        self.spare.store(0, Ordering::Release);
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).shrink_to(self.decoded.bytes());
+    /// What one more output of it has to reserve, of `cost` bytes: nothing for the first, to which the spare is lent.
+    pub(super) fn unreserved(&self, cost: u64) -> u64 {
+        let mut share = self.share();
+        if share.spare == 0 || share.spare < cost {
+            return cost;
+        }
+        share.lent = std::mem::take(&mut share.spare);
+        0
+    }
+
+    /// Gives back what was lent.
+    pub(super) fn take_back(&self) {
+        let mut share = self.share();
+        (share.lent, share.spare) = (0, 0);
+        let image = share.image;
+        share.memory.shrink_to(image);
+    }
+
+    /// Gives back what is not lent: the image has room elsewhere.
+    fn hand_over(&self) {
+        let mut share = self.share();
+        (share.image, share.spare) = (0, 0);
+        let lent = share.lent;
+        share.memory.shrink_to(lent);
     }
 }
 
@@ -94,7 +119,7 @@ impl Optimizer {
             return;
         }
         // Renders that wait for memory do not wait for this.
-        held.memory.lock().unwrap_or_else(PoisonError::into_inner).shrink_to(0);
+        held.hand_over();
         self.runtime.spawn(async move {
             sleep(MOMENT).await;
             drop(held);
@@ -110,16 +135,23 @@ impl Optimizer {
         whose: &Whose,
         deadline: Instant,
     ) -> Result<Arc<Held>, Arc<Error>> {
-        if let Some(held) = self.pictures.get(&record.content) {
-            return Ok(held);
-        }
-        let (this, bytes, whose) = (Arc::clone(self), bytes.clone(), whose.clone());
         // The decode, or the image with what is made of it: none is decoded that could not be gone on with.
         let channels = if record.has_alpha { 4 } else { 3 };
-        let decoded = u64::from(record.width) * u64::from(record.height) * channels;
-        let (content, cost) = (record.content, (record.decode_cost.max(decoded + after), after));
-        let work = |_| async move { this.decode(content, bytes, cost, &whose, deadline).await.map_err(Arc::new) };
-        self.decodes.join(content, work).await.map_err(|lost| Arc::new(Error::from(lost)))?.value
+        let image = u64::from(record.width) * u64::from(record.height) * channels;
+        let decode = record.decode_cost.min(self.imaging().limits.max_memory);
+        let (content, cost) = (record.content, (decode.max(image + after), after));
+        loop {
+            if let Some(held) = self.pictures.get(&content) {
+                return Ok(held);
+            }
+            let (this, bytes, for_whom) = (Arc::clone(self), bytes.clone(), whose.clone());
+            let work =
+                |_| async move { this.decode(content, bytes, cost, &for_whom, deadline).await.map_err(Arc::new) };
+            let landed = self.decodes.join(content, work).await.map_err(|lost| Arc::new(Error::from(lost)))?;
+            if !is_anew(&landed.value, whose.is_deserted()) {
+                return landed.value;
+            }
+        }
     }
 
     async fn decode(
@@ -138,14 +170,15 @@ impl Optimizer {
         let job = move |mut memory: Reservation| {
             let probe = imaging::probe(&bytes, &settings.limits)?;
             let decoded = Decoded::of(&bytes, &probe, &settings, deadline)?;
-            memory.shrink_to(decoded.bytes() + after);
+            let image = decoded.bytes();
+            memory.shrink_to(image + after);
+            let share = Share { memory, image, spare: after, lent: 0 };
             Ok::<_, imaging::Error>(Arc::new(Held {
                 decoded,
                 probe,
                 content,
                 among,
-                memory: Mutex::new(memory),
-                spare: AtomicU64::new(after),
+                share: Mutex::new(share),
                 kept: OnceLock::new(),
             }))
         };

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
+use super::error::is_anew;
 use super::{Drawn, Error, Optimizer, RequestTimings, Terms};
 use crate::cache::Entry;
 use crate::format::ImageFormat;
@@ -51,9 +52,14 @@ impl Optimizer {
         if let Some(error) = self.variant_failure(&key) {
             return Err(error);
         }
-        let (this, owned, whose) = (Arc::clone(self), Arc::clone(record), whose.clone());
-        let work = |_| this.render(owned, key, transform, bytes, whose);
-        let landed = self.draws.join(key, work).await.map_err(|lost| Arc::new(Error::from(lost)))?;
+        let landed = loop {
+            let (this, owned, bytes, for_whom) = (Arc::clone(self), Arc::clone(record), bytes.clone(), whose.clone());
+            let work = |_| this.render(owned, key, transform, bytes, for_whom);
+            let landed = self.draws.join(key, work).await.map_err(|lost| Arc::new(Error::from(lost)))?;
+            if !is_anew(&landed.value, whose.is_deserted()) {
+                break landed;
+            }
+        };
         let drawn = landed.value.inspect_err(|error| self.remember_draw(source.key(), key, record, error))?;
         Ok(Drawn { joined: landed.joined, ..drawn })
     }
@@ -116,7 +122,7 @@ impl Optimizer {
                 held.decoded.finish(&bytes, &held.probe, &transform, &settings, Effort::Fast, deadline)?;
             rendered.timings.decode = held.decoded.took;
             if cost == 0 {
-                held.release_spare();
+                held.take_back();
             }
             // The picture's memory is given back before anybody is told.
             drop(held);
@@ -142,7 +148,8 @@ impl Optimizer {
             if probe.decoded_bytes > 0 {
                 return Err(imaging::Error::NotDecoded { format });
             }
-            let entry = Arc::new(Entry::new(bytes, format, width, height, None));
+            // A copy: the source's bytes hold room for bodies for as long as they are there.
+            let entry = Arc::new(Entry::new(Bytes::copy_from_slice(&bytes), format, width, height, None));
             Ok(Made { entry, placeholder: None, timings: Timings::default() })
         };
         self.drawn(self.scheduler.run(whose, record.bytes, deadline, job).await, Duration::ZERO)
@@ -170,7 +177,10 @@ impl Optimizer {
 
     /// Estimated memory of making an output at its peak, in bytes.
     pub(super) fn peak(&self, record: &SourceRecord, transform: &Transform, effort: Effort) -> u64 {
-        imaging::peak_bytes(&record.shape(), record.decode_cost, transform, &self.imaging(), effort)
+        let imaging = self.imaging();
+        // A record may have the estimate of an older version; what is too large to decode is refused by its header.
+        let decode = record.decode_cost.min(imaging.limits.max_memory);
+        imaging::peak_bytes(&record.shape(), decode, transform, &imaging, effort)
     }
 
     fn finishing(&self, record: &SourceRecord, transform: &Transform) -> u64 {

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows a status code; `http/error.rs` holds that table.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cache::flight;
@@ -96,12 +97,18 @@ impl Error {
     pub fn retry_after(&self, now: Instant) -> Option<Duration> {
         match self {
             Self::Overloaded { retry_after } => Some(*retry_after),
+            Self::Abandoned => Some(Duration::from_secs(1)),
             Self::Source(failed) if failed.error.is_outage() => {
                 failed.retry_at.map(|at| at.saturating_duration_since(now))
             }
             _ => None,
         }
     }
+}
+
+/// Whether work that others had begun was given up because they left, so that who is still here begins it anew.
+pub(super) fn is_anew<T>(result: &Result<T, Arc<Error>>, deserted: bool) -> bool {
+    !deserted && result.as_ref().is_err_and(|error| matches!(**error, Error::Abandoned))
 }
 
 impl From<source::Error> for Error {

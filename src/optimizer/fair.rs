@@ -37,7 +37,9 @@ impl Optimizer {
         let cost = held.unreserved(SCORE_BYTES);
         let job = move || {
             let quality = picture.decoded.fair_quality(deadline);
-            picture.release_spare();
+            if cost == 0 {
+                picture.take_back();
+            }
             quality
         };
         let done = self.scheduler.finish(FAIR_QUALITY_PIXELS, cost, deadline, job).await;

@@ -91,8 +91,10 @@ impl Origins {
             return Arc::clone(host);
         }
         if hosts.len() >= KNOWN {
-            // Whose turns are all there is not asked for anything.
-            hosts.retain(|_, host| Arc::strong_count(host) > 1 || host.health().left_alone.is_some());
+            // Nothing is asked of them, and nothing is to be kept in mind.
+            let now = Instant::now();
+            let is_left_alone = |host: &Host| host.health().left_alone.as_ref().is_some_and(|(until, _)| now < *until);
+            hosts.retain(|_, host| Arc::strong_count(host) > 1 || is_left_alone(host));
         }
         let host = Host { slots: Arc::new(Semaphore::new(self.turns.per_host)), state: Mutex::default() };
         let host = Arc::new(host);

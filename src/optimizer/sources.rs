@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
+use super::error::is_anew;
 use super::origins::NoTurn;
 use super::{Error, Optimizer, Terms};
 use crate::cache::flight::Wanted;
@@ -132,12 +133,16 @@ impl Optimizer {
         if let Some(error) = self.failure(source) {
             return Err(error);
         }
-        let (this, url) = (Arc::clone(self), source.clone());
         // A purge in between makes it other work: who asks after it may not join who asked before.
         let key = (source.key(), need, self.ledger.newest(named(source)));
-        let wanted = wanted.clone();
-        let landed = self.loads.join(key, |_| async move { this.load(url, need, wanted).await }).await;
-        landed.map_err(|lost| Arc::new(Error::from(lost)))?.value
+        loop {
+            let (this, url, for_whom) = (Arc::clone(self), source.clone(), wanted.clone());
+            let landed = self.loads.join(key, |_| async move { this.load(url, need, for_whom).await }).await;
+            let loaded = landed.map_err(|lost| Arc::new(Error::from(lost)))?.value;
+            if !is_anew(&loaded, wanted.is_deserted()) {
+                return loaded;
+            }
+        }
     }
 
     fn bytes_of(&self, key: &SourceKey, record: &SourceRecord) -> Option<Bytes> {
@@ -208,7 +213,10 @@ impl Optimizer {
         let validators = prior.map(|record| &record.validators).filter(|v| need == Need::Record && !v.is_empty());
         let turn = tokio::select! {
             turn = self.origins.turn(source.host()) => turn.map_err(|no_turn| self.no_turn(no_turn))?,
-            () = wanted.deserted() => return Err(Error::Abandoned),
+            () = wanted.deserted() => {
+                self.metrics.count_shed("abandoned");
+                return Err(Error::Abandoned);
+            }
         };
         let started = Instant::now();
         let fetched = self.tuning.load_full().fetcher.fetch(source, validators).await;

@@ -107,12 +107,18 @@ fn what_is_reserved_is_what_is_taken_and_not_much_more() {
     let tiny = dir.path().join("tiny");
     std::fs::write(&tiny, encoded(&busy(16, 16, 1), ImageFormat::Png)).expect("written");
     let mut sources = sources();
-    for format in ["avif", "webp"] {
+    let moving = crate::harness::pictures::animated_gif(1_200, 900, 6);
+    sources.push(("gif, moving", moving));
+    for format in ["avif", "webp", "jpg"] {
         let (from, to) = (dir.path().join("from"), dir.path().join(format!("made.{format}")));
         std::fs::write(&from, &sources[5].1).expect("written");
         let made = Command::new(env!("CARGO_BIN_EXE_pixgate")).arg("render").arg(&from).arg("-o").arg(&to).status();
         assert!(made.expect("starts").success());
-        let name = if format == "avif" { "avif, alpha" } else { "webp, lossy, alpha" };
+        let name = match format {
+            "avif" => "avif, alpha",
+            "webp" => "webp, lossy, alpha",
+            _ => "jpeg, progressive",
+        };
         sources.push((name, std::fs::read(&to).expect("made")));
     }
     let settings = Settings { limits: Limits { max_memory: u64::MAX, ..Limits::default() }, ..Settings::default() };
@@ -124,8 +130,16 @@ fn what_is_reserved_is_what_is_taken_and_not_much_more() {
         .iter()
         .flat_map(|(name, bytes)| {
             let whole = ["jpeg", "png, alpha"].contains(name);
-            let widths: &[u32] = if whole { &[64, 1500, 2400] } else { &[64] };
-            let formats: &[&str] = if whole { &formats } else { &formats[..1] };
+            let widths: &[u32] = match *name {
+                _ if whole => &[64, 1500, 2400],
+                "gif, moving" => &[1_200],
+                _ => &[64],
+            };
+            let formats: &[&str] = match *name {
+                _ if whole => &formats,
+                "gif, moving" => &["webp"],
+                _ => &formats[..1],
+            };
             widths.iter().flat_map(move |width| formats.iter().map(move |format| (*name, bytes, *width, *format)))
         })
         .collect();

@@ -37,7 +37,7 @@ pub(crate) fn working_bytes(
 ) -> u64 {
     // A fixed part, and tenths of a byte a pixel.
     let (fixed, tenths) = match (format, alpha) {
-        (ImageFormat::Avif, _) if engine == AvifEngine::Rav1e => (20_000_000, 900),
+        (ImageFormat::Avif, _) if engine == AvifEngine::Rav1e => (8_000_000, if alpha { 460 } else { 420 }),
         (ImageFormat::Avif, _) => {
             let searched = effort == Effort::Dense || quality::is_coarse(quality.unwrap_or(Quality::DEFAULT));
             (10_000_000, if searched { 355 } else { 310 } + if alpha { 20 } else { 0 })

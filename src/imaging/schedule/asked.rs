@@ -3,7 +3,7 @@
 //! The law: **hosts in turn, by what they have had**, so that a host with many sources, or large ones, delays its own; and
 //! what finds no room is passed by what does, for a while, so that a large image waits for memory and nobody waits for it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::pool::Job;
@@ -16,12 +16,22 @@ struct Waiting {
     since: Instant,
 }
 
+/// What is known of a host.
+#[derive(Default)]
+struct Host {
+    waiting: usize,
+    /// What it has had, in bytes of estimated memory, counted from what the others had had when it came.
+    had: u64,
+}
+
+/// Hosts of which is known what they have had although they wait for nothing.
+const KNOWN: usize = 256;
+
 #[derive(Default)]
 pub(super) struct Asked {
     /// In order of arrival.
     jobs: Vec<Waiting>,
-    /// What the hosts that wait have had, in bytes of estimated memory, counted from what the others had when they came.
-    had: HashMap<u64, u64>,
+    hosts: HashMap<u64, Host>,
     /// What whoever went last had had before.
     now: u64,
 }
@@ -36,52 +46,53 @@ impl Asked {
     }
 
     pub(super) fn push(&mut self, job: Job, since: Instant) {
-        let had = self.had.entry(job.host).or_insert(self.now);
-        *had = (*had).max(self.now);
+        let host = self.hosts.entry(job.host).or_default();
+        host.had = host.had.max(self.now);
+        host.waiting += 1;
         self.jobs.push(Waiting { job, since });
     }
 
     /// How many go before another job of `host`: of each host as many as of this one, and all of its own.
     pub(super) fn ahead_of(&self, host: u64) -> usize {
-        let mut counts: HashMap<u64, usize> = HashMap::new();
-        for waiting in &self.jobs {
-            *counts.entry(waiting.job.host).or_default() += 1;
-        }
-        let own = counts.get(&host).copied().unwrap_or(0);
-        counts.values().map(|count| (*count).min(own + 1)).sum::<usize>().min(self.jobs.len())
+        let own = self.hosts.get(&host).map_or(0, |host| host.waiting);
+        self.hosts.values().map(|host| host.waiting.min(own + 1)).sum::<usize>().min(self.jobs.len())
     }
 
     /// The next job for which there is room.
     pub(super) fn take(&mut self, fits: impl Fn(&Job) -> bool, now: Instant) -> Option<Job> {
-        let mut hosts: Vec<(u64, usize)> = Vec::new();
-        for (at, waiting) in self.jobs.iter().enumerate() {
-            let host = waiting.job.host;
-            if !hosts.iter().any(|(_, first)| self.jobs[*first].job.host == host) {
-                hosts.push((self.had.get(&host).copied().unwrap_or(0), at));
-            }
-        }
+        let mut seen = HashSet::with_capacity(self.hosts.len());
+        let firsts = self.jobs.iter().enumerate().filter(|(_, waiting)| seen.insert(waiting.job.host));
+        let had = |host| self.hosts.get(&host).map_or(0, |host: &Host| host.had);
+        let mut firsts: Vec<(u64, usize)> = firsts.map(|(at, waiting)| (had(waiting.job.host), at)).collect();
         // Equal ones in order of arrival.
-        hosts.sort();
-        let (_, first) = *hosts.first()?;
+        firsts.sort_unstable();
+        let (_, first) = *firsts.first()?;
         let waited = now.saturating_duration_since(self.jobs[first].since);
         let found = if fits(&self.jobs[first].job) {
             first
         } else if waited > PASSED {
             return None;
         } else {
-            hosts.iter().map(|(_, at)| *at).chain(0..self.jobs.len()).find(|at| fits(&self.jobs[*at].job))?
+            firsts.iter().map(|(_, at)| *at).chain(0..self.jobs.len()).find(|at| fits(&self.jobs[*at].job))?
         };
         let job = self.jobs.remove(found).job;
-        let had = self.had.entry(job.host).or_default();
-        self.now = self.now.max(*had);
-        *had = had.saturating_add(job.cost.max(1));
-        let host = job.host;
-        if !self.jobs.iter().any(|waiting| waiting.job.host == host) && self.jobs.is_empty() {
-            // Nobody waits for anybody: all start anew.
-            self.had.clear();
-            self.now = 0;
-        }
+        let host = self.hosts.entry(job.host).or_default();
+        self.now = self.now.max(host.had);
+        host.had = host.had.saturating_add(job.cost.max(1));
+        host.waiting = host.waiting.saturating_sub(1);
+        self.forget();
         Some(job)
+    }
+
+    /// Lets hosts go of which nothing is to be kept in mind.
+    fn forget(&mut self) {
+        if self.jobs.is_empty() {
+            // Nobody waits for anybody: all start anew.
+            self.hosts.clear();
+            self.now = 0;
+        } else if self.hosts.len() > KNOWN {
+            self.hosts.retain(|_, host| host.waiting > 0);
+        }
     }
 
     /// Takes out what nobody waits for any more.
@@ -93,7 +104,14 @@ impl Asked {
         }
         let (gone, wanted) = std::mem::take(&mut self.jobs).into_iter().partition(is_given_up);
         self.jobs = wanted;
-        Vec::into_iter(gone).map(|waiting| waiting.job).collect()
+        let gone: Vec<Job> = Vec::into_iter(gone).map(|waiting| waiting.job).collect();
+        for job in &gone {
+            if let Some(host) = self.hosts.get_mut(&job.host) {
+                host.waiting = host.waiting.saturating_sub(1);
+            }
+        }
+        self.forget();
+        gone
     }
 }
 
@@ -124,7 +142,7 @@ mod tests {
         assert_eq!((asked.ahead_of(1), asked.ahead_of(2), asked.ahead_of(3)), (7, 5, 2));
         let hosts: Vec<_> = order(&mut asked, 10, now).into_iter().map(|(host, _)| host).collect();
         assert_eq!(hosts, [1, 2, 1, 2, 1, 1, 1]);
-        assert!(asked.had.is_empty());
+        assert!(asked.hosts.is_empty());
     }
 
     #[test]
@@ -160,6 +178,18 @@ mod tests {
         assert!(asked.given_up().is_empty(), "there is time for it");
         asked.push(job(1, 2), now);
         assert_eq!(asked.given_up().len(), 1);
+        assert_eq!(asked.ahead_of(1), 1);
         assert_eq!(order(&mut asked, 9, now), [(1, 2)]);
+    }
+
+    #[test]
+    fn of_hosts_that_wait_for_nothing_few_are_known() {
+        let (mut asked, now) = (Asked::default(), Instant::now());
+        asked.push(job(0, 100), now);
+        for host in 1..5_000 {
+            asked.push(job(host, 1), now);
+            assert_eq!(asked.take(|job| job.cost == 1, now).map(|job| job.host), Some(host));
+        }
+        assert!(asked.hosts.len() <= KNOWN + 1, "{}", asked.hosts.len());
     }
 }

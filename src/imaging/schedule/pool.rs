@@ -278,8 +278,7 @@ impl Shared {
             if state.closing {
                 return None;
             }
-            // As much again stays free for what may be asked for meanwhile.
-            let spare = (self.settings.render_memory() / 2).saturating_sub(state.memory);
+            let spare = self.settings.spare_memory().saturating_sub(state.memory);
             let may = state.is_at_rest() && state.behind.front().is_some_and(|job| job.cost <= spare);
             if let Some(job) = may.then(|| state.behind.pop_front()).flatten() {
                 let held = self.begin(&mut state, job.cost);

@@ -280,6 +280,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_smooth_or_dark_is_coded_finer() {
+        let at = |grain, dark| FAST.shift(Detail { grain, dark }, Kind::Medium);
+        assert_eq!(at(detail::typical(Kind::Medium), 0.0), 0.0);
+        assert!(at(0.0, 0.0) < -1.0 && at(4.0, 0.0) > 1.0 && at(4.0, 1.0) < at(4.0, 0.0));
+        // The fastest search weighs grain itself.
+        let small = Setting::of(Effort::Fast, Kind::Small, false).shift(Detail { grain: 0.0, dark: 0.0 }, Kind::Medium);
+        assert!(small < at(0.0, 0.0));
+    }
+
+    #[test]
     fn libaoms_own_words_reach_the_error() {
         let mut context = Context::new(&grey::<u8>(16, 16), 30, FAST).unwrap();
         let error = context.control("cq-level", sys::AOME_SET_CQ_LEVEL as c_int, 999).unwrap_err();
