@@ -225,7 +225,7 @@ async fn a_host_that_is_down_is_left_alone() {
 async fn what_nobody_waits_for_any_more_is_not_downloaded() {
     let origin = Origin::with("/a.png", png(64, 32), "image/png").await;
     let gate = Gate::shut();
-    let app = Setup::new().set("limits.downloads_per_host", 2).start().await;
+    let app = Setup::new().set("sources.per_host", 2).start().await;
     let mut leavers = Vec::new();
     for n in 0..60 {
         origin.set(&format!("/held/{n}"), Reply::new(png(8, 8), "image/png").held(&gate));
@@ -254,8 +254,10 @@ async fn what_nobody_waits_for_any_more_is_not_downloaded() {
 async fn one_hosts_many_renders_do_not_keep_anothers_waiting() {
     let origin = Origin::with("/a.png", png(64, 32), "image/png").await;
     let hosts = r#"["127.0.0.1", "localhost"]"#;
+    // All of them may wait: what is refused at once would say nothing of turns.
     let app =
-        std::sync::Arc::new(Setup::new().set("sources.domains", hosts).set("limits.render_threads", 1).start().await);
+        Setup::new().set("sources.domains", hosts).set("limits.render_threads", 1).text("limits.queue_wait", "10m");
+    let app = std::sync::Arc::new(app.start().await);
     let photograph: std::sync::Arc<[u8]> = encoded(&busy(1600, 1200, 9), image::ImageFormat::Jpeg).into();
     let mut many = Vec::new();
     for n in 0..40 {
@@ -275,7 +277,7 @@ async fn one_hosts_many_renders_do_not_keep_anothers_waiting() {
     assert!(left >= 10, "{left} of 40 were still to be done");
     for one in many {
         let status = one.await.expect("no panic");
-        assert!(status == 200 || status == 503, "{status}");
+        assert!([200, 503, 504].contains(&status), "{status}");
     }
 }
 
@@ -284,7 +286,7 @@ async fn who_joined_what_others_gave_up_has_it_all_the_same() {
     let origin = Origin::start().await;
     let gate = Gate::shut();
     origin.set("/held.png", Reply::new(png(8, 8), "image/png").held(&gate));
-    let app = Setup::new().set("limits.downloads_per_host", 1).text("limits.queue_wait", "60s").start().await;
+    let app = Setup::new().set("sources.per_host", 1).text("limits.queue_wait", "60s").start().await;
     let app = std::sync::Arc::new(app);
     let (holder, held) = (std::sync::Arc::clone(&app), origin.url("/held.png"));
     let holder = tokio::spawn(async move { holder.image(&held, "w=16").await.status });
