@@ -26,7 +26,7 @@ use crate::cache::memory::Memory;
 use crate::cache::redis::Tier;
 use crate::cache::tiered::Tiered;
 use crate::config::{Config, Loaded, Mode, Problems};
-use crate::http::{self, Sample, State};
+use crate::http::{self, Connections, Sample, State};
 use crate::imaging::schedule::Scheduler;
 use crate::maintenance::{self, Maintenance};
 use crate::optimizer::{Optimizer, Parts, WAITING};
@@ -160,6 +160,7 @@ fn build_state(
         policy: live,
         tallies: http::Tallies::new(&metrics),
         metrics,
+        clients: http::Clients::default(),
         live: http::LiveCell::new(config.http.clone()),
         samples,
         public_address,
@@ -175,8 +176,12 @@ fn bind(
     pictures: bool,
     routes: Routes,
 ) -> anyhow::Result<(Box<dyn FnOnce() -> dev::Server>, SocketAddr)> {
-    let cell = Arc::clone(cell);
+    let (cell, known) = (Arc::clone(cell), Arc::clone(cell));
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let each = if pictures { descriptors::connections(threads) } else { ADMIN_CONNECTIONS };
+    // Some are left for those that are told to close, and have not yet.
+    let all = each * threads / 8 * 7;
+    let connections = Connections::new(all.max(1));
     let server = HttpServer::new(move || {
         let app = ActixApp::new().wrap(from_fn(http::observe));
         // Empty only before `build` has ended, when no server runs yet.
@@ -190,8 +195,18 @@ fn bind(
     .keep_alive(KEEP_ALIVE)
     // Who closes has left, and what he asked for need not begin.
     .h1_allow_half_closed(false)
-    .on_connect(|connection, _| descriptors::watch(connection))
-    .max_connections(if pictures { descriptors::connections(threads) } else { ADMIN_CONNECTIONS })
+    .on_connect(move |connection, data| {
+        descriptors::watch(connection);
+        if let Some(state) = known.get().filter(|_| pictures) {
+            let settings = &state.live().settings;
+            let share = match settings.connections_per_client {
+                0 => all / 2,
+                share => share as usize,
+            };
+            connections.admit(connection, data, share.max(1), &settings.trusted_proxies);
+        }
+    })
+    .max_connections(each)
     .shutdown_timeout(grace.as_secs().max(1))
     .disable_signals()
     .bind(listen)?;

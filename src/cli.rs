@@ -22,6 +22,7 @@ use self::scratch::Scratch;
 use crate::allocator;
 use crate::app::{App, Load};
 use crate::config::{self, Environment, Flags, Loaded, Mode, Problems};
+use crate::http::query::Sizes;
 use crate::imaging;
 use crate::telemetry::{self, LogFormat};
 
@@ -172,7 +173,8 @@ fn dispatch(command: Command, flags: &Flags, environment: &Environment) -> anyho
             for warning in &loaded.warnings {
                 writeln!(err, "warning: {warning}")?;
             }
-            write_result(None, loaded.describe().as_bytes())
+            let text = format!("{}{}", loaded.describe(), most_variants(&loaded.config.http.sizes));
+            write_result(None, text.as_bytes())
         }
         Command::ImportNext { manifest, output } => {
             let bytes = std::fs::read(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
@@ -225,6 +227,16 @@ fn serve(flags: &Flags, environment: &Environment, mode: Mode) -> anyhow::Result
     // All that matters is written by now; what still runs is nobody's any more.
     runtime.shutdown_background();
     ended
+}
+
+/// What strangers can have made, as a comment of the printed configuration.
+fn most_variants(sizes: &Sizes) -> String {
+    if sizes.signing.required {
+        return "\n# Every request must be signed: whoever has a key decides how many variants there are.\n".into();
+    }
+    let most = sizes.most_variants();
+    let signed = if sizes.signing.keys.is_empty() { "" } else { ", besides what signed requests ask for" };
+    format!("\n# At most {most} variants of a source{signed}.\n")
 }
 
 /// The first two lines of standard output are a contract: whoever asked for port 0 reads the real ones there. Whether

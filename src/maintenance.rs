@@ -208,7 +208,10 @@ impl Maintenance {
             }
             Notice::Connected(ledger) => {
                 let another = heard.ledger.as_ref().is_some_and(|known| *known != ledger.id);
-                if another || ledger.floor > heard.epoch {
+                if another && ledger.floor < self.ledger.epoch() {
+                    // What was heard is of a clock that was far ahead: by it nothing could be purged any more.
+                    self.ledger.begin_again(ledger.floor);
+                } else if another || ledger.floor > heard.epoch {
                     // Rules up to there were taken out, or written into a ledger that was lost, before they were heard.
                     self.ledger.apply(&everything(), ledger.floor);
                     if heard.ledger.is_some() {
@@ -216,7 +219,7 @@ impl Maintenance {
                     }
                 }
                 ledger.rules.iter().for_each(|rule| self.apply(rule));
-                heard.epoch = ledger.rules.last().map_or(ledger.floor, |rule| rule.epoch);
+                heard.epoch = ledger.newest;
                 heard.ledger = Some(ledger.id);
                 if !self.hearing.swap(true, Ordering::AcqRel) {
                     tracing::info!("purges of other replicas are heard, Redis is used");

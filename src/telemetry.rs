@@ -20,7 +20,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use self::exposition::{ConfiguredGauge, Exposition};
 pub use self::log::{LogFormat, Settings, init, log_panics, set_level};
-pub use self::loggable::{Loggable, masked};
+pub use self::loggable::{Loggable, masked, without_values};
 pub use self::secret::{Secret, SecretUrl};
 
 /// A label value that can only be a constant of this program.

@@ -34,7 +34,8 @@ pub(super) fn connections(threads: usize) -> usize {
 fn share(limit: Option<u64>, threads: usize) -> usize {
     let Some(limit) = limit else { return CONNECTIONS };
     let rest = limit.saturating_sub(RESERVE).max(limit / 2);
-    (usize::try_from(rest).unwrap_or(usize::MAX) / threads.max(1)).clamp(1, CONNECTIONS)
+    // Each has two: one is the server's, by the other it can be closed.
+    (usize::try_from(rest / 2).unwrap_or(usize::MAX) / threads.max(1)).clamp(1, CONNECTIONS)
 }
 
 /// What was sent must be taken within this time, or the system ends the connection.
@@ -62,8 +63,8 @@ mod tests {
     fn clients_leave_a_reserve() {
         assert_eq!(share(None, 2), CONNECTIONS);
         assert_eq!(share(Some(1 << 20), 64), CONNECTIONS);
-        assert_eq!(share(Some(1_024), 2), 256);
-        assert_eq!(share(Some(2_048), 2), 768);
+        assert_eq!(share(Some(1_024), 2), 128);
+        assert_eq!(share(Some(2_048), 2), 384);
         assert_eq!(share(Some(64), 64), 1);
     }
 }

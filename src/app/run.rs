@@ -10,7 +10,8 @@ use std::time::Duration;
 use actix_web::dev;
 use anyhow::Context as _;
 use futures_util::future;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use rustix::process::Signal;
+use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 use super::App;
@@ -28,9 +29,9 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// The signals that the process hears, from the moment this exists.
 pub(super) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+    hangup: unix::Signal,
     /// Whether the last of them means that somebody closed the terminal, and not that something is to be read again.
     hangup_ends: bool,
 }
@@ -54,6 +55,8 @@ enum End {
 
 impl Signals {
     pub(super) fn listen(mode: Mode) -> io::Result<Self> {
+        // A file that may not grow is a write that fails, as on a full disk, and not the end of the process.
+        let _heard = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

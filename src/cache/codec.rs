@@ -2,7 +2,8 @@
 //!
 //! A value is a header of sixteen bytes and a payload: magic, version, kind, length, and a CRC-32 over all the rest. The
 //! law: what was not written by this version, or not written whole, is refused as a whole; nothing here panics or trusts
-//! a length. The checksum is against accidents: whoever may write to the store is trusted.
+//! a length. The checksum is against accidents; against whoever else may write to the store
+//! there is `redis.integrity_key`.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,9 @@ pub enum Damage {
     /// Changed on its way.
     #[error("of another checksum than it names")]
     Checksum,
+    /// Not written with `redis.integrity_key`.
+    #[error("without the proof of redis.integrity_key")]
+    Forged,
     /// Whole, and not readable all the same.
     #[error("not readable")]
     Payload,

@@ -5,10 +5,12 @@
 //! way; so a purge needs to find nothing, and a flight that began before it cannot bring the old picture back. Where it
 //! cannot be known what was purged, everything older counts as purged.
 
+use std::cmp::Ordering as Order;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -178,6 +180,12 @@ fn host_of(prefix: &str) -> Option<&str> {
     }
 }
 
+/// Whether an epoch, which is about the milliseconds since 1970, is more than a day ahead of our clock.
+pub fn is_far_ahead(epoch: u64) -> bool {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Duration::from_millis(epoch).saturating_sub(now) > Duration::from_secs(24 * 60 * 60)
+}
+
 /// The rules of one process.
 #[derive(Default)]
 pub struct Ledger {
@@ -224,10 +232,21 @@ impl Ledger {
         self.epoch.fetch_max(epoch, Ordering::AcqRel);
     }
 
+    /// Epochs begin again at one that is lower than was heard of: all that was kept is purged.
+    pub fn begin_again(&self, epoch: u64) {
+        let mut rules = self.write();
+        *rules = Rules::default();
+        rules.all.raise(epoch, false);
+        self.epoch.store(epoch, Ordering::Release);
+    }
+
     /// What the rules say of a record whose download began at `epoch`.
     pub fn judge(&self, source: Named<'_>, epoch: u64) -> Verdict {
-        if epoch >= self.epoch() {
-            return Verdict::Valid;
+        match epoch.cmp(&self.epoch()) {
+            // Of a clock that was far ahead: no purge would ever be newer.
+            Order::Greater if is_far_ahead(epoch) => return Verdict::Purged,
+            Order::Greater | Order::Equal => return Verdict::Valid,
+            Order::Less => {}
         }
         let mark = self.mark(source);
         if epoch < mark.hard {

@@ -7,6 +7,7 @@
 
 mod address;
 mod breaker;
+mod integrity;
 mod keys;
 mod lease;
 mod ledger;
@@ -15,6 +16,7 @@ mod notices;
 mod parameters;
 mod writer;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -28,6 +30,7 @@ use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
 
 pub use self::address::Address;
+use self::integrity::Integrity;
 pub use self::lease::{Lease, LeaseGuard};
 pub use self::ledger::{Appended, Ledger, Rule};
 pub use self::link::Failure;
@@ -36,7 +39,7 @@ pub use self::notices::Notice;
 use self::writer::Writer;
 use super::{CacheTier, Entry, Found, Resolve, codec};
 use crate::record::{SourceKey, SourceRecord, WishKey};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Secret};
 use crate::variant::VariantKey;
 
 /// Record, hint and the variant it names, in one round trip. `false` is no value.
@@ -66,6 +69,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// Values larger than this are not written.
     pub max_value_bytes: u64,
+    /// What values and purges are proved with; without one, whoever may write to Redis is trusted.
+    pub integrity_key: Option<Secret>,
 }
 
 impl Default for Settings {
@@ -76,6 +81,7 @@ impl Default for Settings {
             ttl: Duration::from_secs(30 * 24 * 60 * 60),
             timeout: Duration::from_millis(100),
             max_value_bytes: 4_000_000,
+            integrity_key: None,
         }
     }
 }
@@ -84,6 +90,9 @@ impl Default for Settings {
 pub struct Tier {
     link: Arc<Link>,
     writer: Writer,
+    integrity: Integrity,
+    /// Said that somebody else writes purges.
+    warned: AtomicBool,
     ttl: Duration,
     /// This replica among those that listen for purges.
     replica: u64,
@@ -113,11 +122,13 @@ impl Tier {
         metrics.redis_up.set(false);
         metrics.redis_breaker.set(0);
         let link = Arc::new(Link::new(address, settings.ca_pem.clone(), settings.timeout, metrics));
-        let (writer, drain) = Writer::new(Arc::clone(&link), settings.clone());
+        let integrity = Integrity::new(settings.integrity_key.as_ref());
+        let (writer, drain) = Writer::new(Arc::clone(&link), settings.clone(), integrity.clone());
         let tasks = [runtime.spawn(Arc::clone(&link).keep()).abort_handle(), runtime.spawn(drain.run()).abort_handle()];
         let (answers, _) = broadcast::channel(ANSWERS);
         let (ttl, runtime) = (settings.ttl, runtime.clone());
-        Some(Self { link, writer, ttl, replica: fastrand::u64(..), answers, runtime, tasks })
+        let warned = AtomicBool::new(false);
+        Some(Self { link, writer, integrity, warned, ttl, replica: fastrand::u64(..), answers, runtime, tasks })
     }
 
     /// Whether Redis is connected and answers, as far as is known.
@@ -202,7 +213,7 @@ impl Tier {
         decode: fn(&Bytes) -> Result<T, codec::Damage>,
         tally: &mut Tally,
     ) -> Option<Arc<T>> {
-        match decode(&value?) {
+        match self.integrity.open(name, &value?).and_then(|value| decode(&value)) {
             Ok(decoded) => Some(Arc::new(decoded)),
             Err(damage) => {
                 tracing::debug!(name, %damage, "a value in Redis is refused");

@@ -1,10 +1,11 @@
-//! Variables with our prefix that are not ours: our own two that are no keys, one of `@pixgate/next`, and those that
+//! Variables with our prefix that are not ours: our own two that are no keys, two of `@pixgate/next`, and those that
 //! Kubernetes sets in every pod for a service whose name begins with `pixgate` (`PIXGATE_REDIS_SERVICE_HOST`).
 //!
 //! The law: they stop no start, and a misspelt key still does. A key is looked for first, so that none can be hidden.
 
-/// No keys: the file to read, pictures for our own tests, and where the app's package finds this service.
-const OWN: [&str; 3] = ["CONFIG", "CORPUS", "URL"];
+/// No keys: the file to read, pictures for our own tests, and where the app's package finds this service and what it
+/// signs with.
+const OWN: [&str; 4] = ["CONFIG", "CORPUS", "SIGNING_KEY", "URL"];
 
 /// Whether `PIXGATE_` and `name`, with the value `text`, is meant for somebody else.
 pub(super) fn is_foreign(name: &str, text: &str) -> bool {

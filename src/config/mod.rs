@@ -241,6 +241,11 @@ fn check(draft: &mut Draft, raw: &mut Raw) {
         let message = "is not loopback, so server.admin_token or server.admin_token_file is required";
         problem("server.admin_listen", Some(format!("\"{admin}\"")), message);
     }
+    let signing = &config.http.sizes.signing;
+    if signing.required && signing.keys.is_empty() {
+        let message = "refuses every request without a key: signing.keys and images.signing_keys are both empty";
+        problem("signing.required", Some("true".into()), message);
+    }
     if !config.sources.allow_any_host {
         for pattern in &config.sources.remote_patterns {
             if pattern.hostname.is_any_host() {

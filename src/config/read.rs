@@ -234,6 +234,17 @@ pub(super) fn colours(value: &Value) -> Result<Vec<Rgb>, String> {
     if colours.len() > MOST { Err(wrong()) } else { Ok(colours) }
 }
 
+/// Pairs of `WIDTHxHEIGHT`.
+pub(super) fn crops(value: &Value) -> Result<Vec<(u32, u32)>, String> {
+    let edge = |text: &str| text.parse().ok().filter(|edge| (1..=10_000).contains(edge));
+    let crop = |item: &Value| {
+        let pair = item.as_str().and_then(|text| text.split_once('x'));
+        let pair = pair.and_then(|(width, height)| Some((edge(width)?, edge(height)?)));
+        pair.ok_or_else(|| "must hold sizes as 1200x630, each edge from 1 to 10000".to_owned())
+    };
+    list_of(value, 0..=1000, crop)
+}
+
 pub(super) fn formats(value: &Value) -> Result<Vec<ImageFormat>, String> {
     let wrong = || format!("must be a list of some of {}", ImageFormat::OUTPUTS.map(ImageFormat::as_str).join(", "));
     let mut formats = Vec::new();

@@ -7,11 +7,15 @@ use toml::Value;
 use super::{Effective, Loaded};
 
 /// Sections, and keys of other sections, that are used once, at the start: ports, threads, memory, connections.
-const FIXED: [&str; 12] = [
+const FIXED: [&str; 16] = [
     "server.listen",
     "server.admin_listen",
     "server.shutdown_grace",
-    "limits.",
+    "sources.per_host",
+    "limits.decode_memory",
+    "limits.downloads",
+    "limits.queue",
+    "limits.render_",
     "cache.memory_bytes",
     "cache.source_bytes",
     "redis.",

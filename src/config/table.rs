@@ -4,10 +4,12 @@
 //! `config`. The law: no key without a row, and `pixgate.example.toml` has every one of them.
 
 mod effort;
+mod limits;
 mod metadata;
 mod purge;
 mod redis;
 mod server;
+mod signing;
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -17,16 +19,18 @@ use std::time::Duration;
 use toml::Value;
 
 use self::effort::KEYS as EFFORT;
+use self::limits::KEYS as LIMITS;
 use self::metadata::KEYS as METADATA;
 use self::purge::KEYS as PURGE;
 use self::redis::KEYS as REDIS;
 use self::server::KEYS as SERVER;
+use self::signing::{KEYS as SIGNING, UNNAMED};
 use super::keys::{Key, Kind, Put, Show};
 use super::pattern;
 use super::read::{self, Shown};
 use crate::format::ImageFormat;
 use crate::source;
-use crate::telemetry::{LogFormat, Secret};
+use crate::telemetry::LogFormat;
 use crate::variant::Rgb;
 
 const fn key(name: &'static str, kind: Kind, put: Put, show: Show) -> Key {
@@ -51,7 +55,7 @@ const TERABYTE: u64 = 1_000_000_000_000;
 
 /// All keys, by section.
 pub(super) static KEYS: LazyLock<Vec<&'static Key>> =
-    LazyLock::new(|| SERVER.iter().chain(ROOMS).chain(EFFORT).chain(REDIS).chain(PURGE).chain(METADATA).collect());
+    LazyLock::new(|| [SERVER, ROOMS, SIGNING, LIMITS, EFFORT, REDIS, PURGE, METADATA].into_iter().flatten().collect());
 
 const ROOMS: &[Key] = &[
     key(
@@ -141,6 +145,12 @@ const ROOMS: &[Key] = &[
         |d| Shown::duration(d.config.sources.timeout),
     ),
     key(
+        "sources.per_host",
+        Kind::Integer,
+        |d, v| read::number(v, 1..=10_000).map(|n| d.config.turns.per_host = n),
+        |d| Shown::integer(d.config.turns.per_host as u64),
+    ),
+    key(
         "sources.next_manifest",
         Kind::Text,
         |d, v| read::optional(v).map(|p| d.next_manifest = p.map(PathBuf::from)),
@@ -176,6 +186,15 @@ const ROOMS: &[Key] = &[
         Kind::Integers,
         |d, v| read::sizes(v, 0..=25, EDGES).map(|l| d.config.http.sizes.heights = l),
         |d| Shown::list(&d.config.http.sizes.heights, |n| i64::from(n).into()),
+    ),
+    key(
+        "images.crops",
+        Kind::Texts,
+        |d, v| read::crops(v).map(|l| d.config.http.sizes.crops = Some(l)),
+        |d| {
+            let crops = d.config.http.sizes.crops.as_ref()?;
+            Shown::list(crops, |(width, height)| format!("{width}x{height}").into())
+        },
     ),
     key(
         "images.qualities",
@@ -231,12 +250,7 @@ const ROOMS: &[Key] = &[
         |d, v| read::boolean(v).map(|b| d.config.imaging.limits.allow_heic = b),
         |d| Some(d.config.imaging.limits.allow_heic.into()),
     ),
-    secret(
-        "images.signing_keys",
-        Kind::Texts,
-        |d, v| read::list(v, |text| read::secret(text.into())).map(|l| d.config.http.sizes.signing_keys = l),
-        |d| Shown::list(&d.config.http.sizes.signing_keys, |key: Secret| key.to_string().into()),
-    ),
+    UNNAMED,
     key(
         "images.content_disposition",
         Kind::Text,
@@ -246,54 +260,6 @@ const ROOMS: &[Key] = &[
             Ok(())
         },
         |d| Shown::text(if d.config.http.content_disposition_attachment { "attachment" } else { "inline" }),
-    ),
-    key(
-        "limits.render_threads",
-        Kind::Integer,
-        |d, v| read::number(v, 0..=1024).map(|n| d.config.schedule.render_threads = n),
-        |d| Shown::integer(d.config.schedule.render_threads as u64),
-    ),
-    key(
-        "limits.decode_memory",
-        Kind::Bytes,
-        |d, v| read::bytes(v, 1_000_000..=TERABYTE).map(|n| d.config.schedule.decode_memory = n),
-        |d| Shown::bytes(d.config.schedule.decode_memory),
-    ),
-    key(
-        "limits.max_output_pixels",
-        Kind::Integer,
-        |d, v| read::number(v, 10_000..=4_000_000_000).map(|n| d.config.http.sizes.max_output_pixels = n),
-        |d| Shown::integer(d.config.http.sizes.max_output_pixels),
-    ),
-    key(
-        "limits.downloads",
-        Kind::Integer,
-        |d, v| read::number(v, 1..=10_000).map(|n| d.config.turns.all = n),
-        |d| Shown::integer(d.config.turns.all as u64),
-    ),
-    key(
-        "limits.downloads_per_host",
-        Kind::Integer,
-        |d, v| read::number(v, 1..=10_000).map(|n| d.config.turns.per_host = n),
-        |d| Shown::integer(d.config.turns.per_host as u64),
-    ),
-    key(
-        "limits.queue_wait",
-        Kind::Duration,
-        |d, v| read::duration(v, DEADLINE).map(|t| d.config.turns.wait = t),
-        |d| Shown::duration(d.config.turns.wait),
-    ),
-    key(
-        "limits.queue",
-        Kind::Integer,
-        |d, v| read::number(v, 1..=1_000_000).map(|n| d.config.schedule.queue = n),
-        |d| Shown::integer(d.config.schedule.queue as u64),
-    ),
-    key(
-        "limits.render_timeout",
-        Kind::Duration,
-        |d, v| read::duration(v, DEADLINE).map(|t| d.config.schedule.render_timeout = t),
-        |d| Shown::duration(d.config.schedule.render_timeout),
     ),
     key(
         "cache.memory_bytes",

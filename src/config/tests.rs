@@ -144,7 +144,7 @@ fn what_is_printed_can_be_read_again() {
     assert!(text.contains("\"***\""), "secrets are named:\n{text}");
     assert!(text.contains("every-key.toml:2"), "with lines:\n{text}");
     // The masks are too short to be secrets; all else stays.
-    let again = folder.write("again.toml", &text.replace("\"***\"", "\"another-secret-of-16\""));
+    let again = folder.write("again.toml", &text.replace("***\"", "another-secret-of-16\""));
     let again = load_flags(file(again)).expect("what was printed is good").describe();
     let values = |text: &str| {
         text.lines().map(|line| line.split(" # ").next().map(str::trim_end).map(str::to_owned)).collect::<Vec<_>>()
@@ -159,7 +159,7 @@ fn the_example_file_says_the_defaults() {
     assert_eq!(format!("{:?}", loaded.config), format!("{:?}", Config::default()));
     let given = loaded.effective.iter().filter(|row| row.origin != Origin::Default).count();
     // A key without a default cannot be set to it.
-    assert_eq!(given + 1, KEYS.len(), "the example has every key but sources.local_patterns");
+    assert_eq!(given + 2, KEYS.len(), "the example has every key but sources.local_patterns and images.crops");
 }
 
 #[test]
@@ -289,6 +289,15 @@ fn problems_do_not_repeat_secrets() {
     assert_eq!(told.0.len(), 4);
     assert!(!told.to_string().contains("hunter2"), "{told}");
     assert!(told.to_string().contains("***@web.example"), "{told}");
+}
+
+#[test]
+fn signatures_that_nobody_can_make_are_not_required() {
+    let told = problems(set(&["signing.required=true"]));
+    assert_eq!((told.len(), told[0].key.as_str()), (1, "signing.required"), "{told:?}");
+    for keys in ["signing.keys=a=0123456789abcdef", "images.signing_keys=0123456789abcdef"] {
+        load_flags(set(&["signing.required=true", keys])).expect("there is a key");
+    }
 }
 
 #[test]

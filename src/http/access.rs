@@ -11,9 +11,10 @@ use actix_web::body::BodySize;
 use actix_web::dev::RequestHead;
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
 
 use super::error::Problem;
-use super::{IMAGE, NEXT, PLACEHOLDER, PLACEHOLDERS};
+use super::{IMAGE, NEXT, PLACEHOLDER, PLACEHOLDERS, client};
 use crate::telemetry::Loggable;
 
 /// Longer ids are replaced.
@@ -27,6 +28,8 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// What is told of one request.
 pub(super) struct Line<'a> {
     pub(super) request: &'a RequestHead,
+    /// Proxies that say who it comes from.
+    pub(super) trusted: &'a [IpNet],
     pub(super) id: &'a str,
     pub(super) route: &'static str,
     pub(super) status: u16,
@@ -43,7 +46,7 @@ pub(super) struct Line<'a> {
 impl Line<'_> {
     /// Writes it; at debug where access lines are not wanted. What we or an origin failed at is a warning besides.
     pub(super) fn write(self, wanted: bool) {
-        let Self { request, id, route, status, size, elapsed, cache, host, failure, more } = self;
+        let Self { request, trusted, id, route, status, size, elapsed, cache, host, failure, more } = self;
         let bytes = match size {
             BodySize::Sized(bytes) if request.method != Method::HEAD => bytes,
             _ => 0,
@@ -51,7 +54,10 @@ impl Line<'_> {
         // In milliseconds, to the microsecond.
         let ms = elapsed.as_micros() as f64 / 1000.0;
         let (method, path) = (request.method.as_str(), shown(request.uri.path()));
-        let client = request.peer_addr.map(|address| tracing::field::display(address.ip()));
+        let wanted = wanted && matches!(route, IMAGE | NEXT | PLACEHOLDER | PLACEHOLDERS | "other");
+        let shown_at_all = wanted || tracing::enabled!(tracing::Level::DEBUG);
+        let client = Some(()).filter(|()| shown_at_all).and_then(|()| client::address(request, trusted));
+        let client = client.map(tracing::field::display);
         let code = failure.map(|failure| failure.code);
         let reason = failure.and_then(|failure| failure.reason.as_deref());
         // The whole of what may be said where it failed, its host elsewhere.
@@ -80,7 +86,7 @@ impl Line<'_> {
                 )
             };
         }
-        if wanted && matches!(route, IMAGE | NEXT | PLACEHOLDER | PLACEHOLDERS | "other") {
+        if wanted {
             line!(info);
         } else {
             line!(debug);

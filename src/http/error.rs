@@ -121,6 +121,13 @@ impl Problem {
         Self::new(StatusCode::LOOP_DETECTED, "loop_detected", detail)
     }
 
+    /// A client who has as much at work as he may have.
+    pub(super) fn too_many() -> Self {
+        let detail = "too many requests of this client are at work (limits.per_client); try again later";
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail);
+        Self { retry_after_seconds: Some(1), ..problem }
+    }
+
     /// A name that is not known to be ours.
     pub(super) fn host_not_allowed() -> Self {
         let detail = "without server.admin_token this listener must be called by localhost, an IP address or one of \

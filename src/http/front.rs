@@ -6,7 +6,7 @@
 use std::future::{Ready, ready};
 use std::time::Instant;
 
-use actix_http::{Request, Response};
+use actix_http::{HttpMessage as _, Request, Response};
 use actix_service::{IntoServiceFactory, Service, ServiceFactory};
 use actix_web::body::{BoxBody, MessageBody as _};
 use actix_web::dev::{AppConfig, ServiceResponse, forward_ready};
@@ -14,6 +14,7 @@ use actix_web::{Error, web};
 use futures_util::TryFutureExt as _;
 use futures_util::future::{Either, LocalBoxFuture, MapOk};
 
+use super::connections::Connection;
 use super::{State, image, reply};
 
 /// Makes a [`Front`] for each thread that serves.
@@ -70,12 +71,21 @@ where
 
     fn call(&self, request: Request) -> Self::Future {
         let started = Instant::now();
+        let connection = request.conn_data::<Connection>();
         if let Some(state) = self.state.as_deref()
             && let Some((mut response, reply)) = image::known(request.head(), state)
         {
+            if let Some(connection) = connection {
+                connection.touch(started);
+                response = response.map_body(|_, body| connection.follow(body));
+            }
             let size = response.body().size();
             reply::conclude(&reply, (response.head_mut(), size), request.head(), Some(state), started);
             return Either::Left(ready(Ok(response.into())));
+        }
+        if let Some(busy) = connection.map(|connection| connection.begin(started)) {
+            // Goes with the request, which is there until its answer is.
+            request.extensions_mut().insert(busy);
         }
         Either::Right(self.routes.call(request).map_ok(Response::from as Sent))
     }

@@ -71,6 +71,17 @@ impl CachePolicy {
         Self::StaleWhileRevalidate { max_age: remaining, stale, immutable: lasting && lifetime.immutable }
     }
 
+    /// The same for what may not be answered any more after `rest`, from whose end on a kept answer is not used either.
+    pub(super) fn at_most(self, rest: Duration) -> Self {
+        match self {
+            Self::NoStore | Self::PrivateNoStore | Self::NoCache => self,
+            Self::MustRevalidate { max_age } | Self::StaleWhileRevalidate { max_age, .. } => {
+                Self::MustRevalidate { max_age: max_age.min(rest) }
+            }
+            Self::Immutable => Self::MustRevalidate { max_age: rest },
+        }
+    }
+
     /// The policy of a developer's own service, where `development`: what has just been changed is to be seen.
     pub(super) fn kept_by_nobody(self, development: bool) -> Self {
         match self {

@@ -11,6 +11,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::client;
 use super::error::{Dialect, Problem};
 use super::headers::{self, CachePolicy};
 use super::memo::{Fields, Identity, Order, Prepared};
@@ -48,8 +49,11 @@ pub(super) fn known(head: &RequestHead, state: &State) -> Option<(HttpResponse, 
     };
     let prepared = live.memo.get(&Identity::of(head, dialect)?)?;
     let Prepared { order, trail, fields } = &*prepared;
-    let outcome =
-        state.optimizer.look_up(&order.source, &order.wish, terms(dialect), Some(trail), SystemTime::now())?;
+    let now = SystemTime::now();
+    if order.passed.until.is_some_and(|until| until <= now) {
+        return None;
+    }
+    let outcome = state.optimizer.look_up(&order.source, &order.wish, terms(dialect), Some(trail), now)?;
     if !may_have(order, &outcome) {
         return None;
     }
@@ -104,19 +108,23 @@ fn order_direct(request: &HttpRequest, state: &State, settings: &Settings) -> Re
     let raw = request.uri().query().unwrap_or_default();
     let pairs = Pairs::parse(raw).map_err(Problem::invalid)?;
     let path = request.uri().path();
-    let asked = query::direct(&pairs, path, raw, &settings.sizes, accepted(request, settings));
-    let query::Asked { url, wish } = asked.map_err(Problem::invalid)?;
+    let accepted = accepted(request, settings);
+    let asked = query::direct(&pairs, path, raw, &settings.sizes, accepted, SystemTime::now());
+    let query::Asked { url, wish, passed } = asked.map_err(Problem::invalid)?;
     let dialect = Dialect::Problem;
     let source = state.policy.admit(url).map_err(|refusal| Problem::refused(&refusal, url, dialect))?;
-    Ok(Order { source, wish, dialect })
+    Ok(Order { source, wish, dialect, passed })
 }
 
 fn order_next(request: &HttpRequest, state: &State, settings: &Settings) -> Result<Order, Problem> {
-    let pairs = Pairs::parse(request.uri().query().unwrap_or_default()).map_err(Problem::invalid)?;
+    let raw = request.uri().query().unwrap_or_default();
+    let pairs = Pairs::parse(raw).map_err(Problem::invalid)?;
+    let (path, signing) = (request.uri().path(), &settings.sizes.signing);
+    let passed = query::admit(&pairs, path, raw, signing, SystemTime::now()).map_err(Problem::invalid)?;
     let admit = |url: &str| state.policy.admit(url);
     let asked = query::next(&pairs, &settings.sizes, accepted(request, settings), admit);
     let query::NextAsked { source, wish } = asked.map_err(Problem::next)?;
-    Ok(Order { source, wish, dialect: Dialect::Next })
+    Ok(Order { source, wish, dialect: Dialect::Next, passed })
 }
 
 fn accepted(request: &HttpRequest, settings: &Settings) -> Negotiated {
@@ -142,6 +150,9 @@ async fn serve(request: &HttpRequest, state: &State, live: &Live, order: Order) 
         let (response, reply) = keep(request.head(), live, order, &outcome);
         return Ok(reply.on(response));
     }
+    let Settings { trusted_proxies, per_client, .. } = &live.settings;
+    let client = client::of(request.head(), trusted_proxies);
+    let _place = state.clients.take(client, *per_client).ok_or_else(Problem::too_many)?;
     let found = state.optimizer.image(&order.source, &order.wish, terms).await;
     let found = found.map_err(|error| Problem::failed(&error, &order.source, order.dialect))?;
     if !may_have(&order, &found) {
@@ -240,6 +251,8 @@ fn policy(settings: &Settings, order: &Order, outcome: &Outcome) -> CachePolicy 
             CachePolicy::of_source(&outcome.record, outcome.remaining.min(limit), !outcome.interim)
         }
     };
+    // What is good until a time is kept by others until then.
+    let policy = order.passed.remaining(SystemTime::now()).map_or(policy, |rest| policy.at_most(rest));
     policy.kept_by_nobody(settings.development)
 }
 

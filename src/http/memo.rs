@@ -12,6 +12,7 @@ use foldhash::fast::RandomState;
 use moka::sync::Cache;
 
 use super::error::Dialect;
+use super::query::Passed;
 use crate::optimizer::Trail;
 use crate::source::SourceUrl;
 use crate::variant::Wish;
@@ -29,6 +30,8 @@ pub(super) struct Order {
     pub(super) source: SourceUrl,
     pub(super) wish: Wish,
     pub(super) dialect: Dialect,
+    /// How long it may be served.
+    pub(super) passed: Passed,
 }
 
 /// Response fields that follow from a request and the picture sent for it.

@@ -1,6 +1,7 @@
 //! What the metadata store can tell, on the admin listener: `/variants`, `/sources` and `/stats`.
 //!
-//! The law: a store that does not answer is said to be away and nothing more; why is for the log and `/readyz`.
+//! The law: a store that does not answer is said to be away and nothing more; why is for the log and `/readyz`. What stands
+//! in the query of a source is often a signature: its values are told only to whoever asks for them.
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use super::State;
 use super::admin::answer;
 use super::error::{Dialect, Problem};
 use crate::store::{Cursor, Error, MetadataStore, Sort, SourceQuery, Stats};
+use crate::telemetry::without_values;
 
 const VARIANTS: &str = "/variants";
 const SOURCES: &str = "/sources";
@@ -33,10 +35,12 @@ pub(super) async fn variants(request: HttpRequest, state: web::Data<State>) -> H
     respond(VARIANTS, found.await)
 }
 
-/// `GET /sources?sort=hits|bytes|recent&prefix=…&limit=…&cursor=…`: a page of sources.
+/// `GET /sources?sort=hits|bytes|recent&prefix=…&limit=…&cursor=…&values=true`: a page of sources.
 pub(super) async fn sources(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let found = async {
-        let [sort, prefix, limit, cursor] = parameters(&request, ["sort", "prefix", "limit", "cursor"])?;
+        let [sort, prefix, limit, cursor, values] =
+            parameters(&request, ["sort", "prefix", "limit", "cursor", "values"])?;
+        let values = wants_values(values)?;
         let named =
             sort.map(|name| Sort::from_name(&name).ok_or_else(|| invalid("sort must be hits, bytes or recent")));
         let sort = named.transpose()?.unwrap_or_default();
@@ -47,7 +51,11 @@ pub(super) async fn sources(request: HttpRequest, state: web::Data<State>) -> Ht
             return Err(invalid("prefix must not hold a zero octet"));
         }
         let query = SourceQuery { sort, prefix: prefix.unwrap_or_default(), limit: limited(limit)?, cursor };
-        store(&state)?.sources(query).await.map_err(|error| away(&error))
+        let mut page = store(&state)?.sources(query).await.map_err(|error| away(&error))?;
+        if !values {
+            page.sources.iter_mut().for_each(|source| hide_values(&mut source.url));
+        }
+        Ok(page)
     };
     respond(SOURCES, found.await)
 }
@@ -64,11 +72,17 @@ struct Told {
     stats: Stats,
 }
 
-/// `GET /stats`: answers to what is usually asked.
+/// `GET /stats?values=true`: answers to what is usually asked.
 pub(super) async fn stats(request: HttpRequest, state: web::Data<State>) -> HttpResponse {
     let found = async {
-        let [] = parameters(&request, [])?;
-        let stats = store(&state)?.stats().await.map_err(|error| away(&error))?;
+        let [values] = parameters(&request, ["values"])?;
+        let values = wants_values(values)?;
+        let mut stats = store(&state)?.stats().await.map_err(|error| away(&error))?;
+        if !values {
+            stats.top_sources.iter_mut().for_each(|source| hide_values(&mut source.url));
+            stats.unused.iter_mut().for_each(|variant| hide_values(&mut variant.url));
+            stats.exceeding.iter_mut().for_each(|source| hide_values(&mut source.url));
+        }
         let (requests, hits, hit_ratio) = (stats.requests(), stats.hits(), stats.hit_ratio());
         Ok(Told { requests, hits, hit_ratio, bytes_saved: stats.bytes_saved(), stats })
     };
@@ -102,6 +116,18 @@ fn invalid(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "parameter_invalid", detail.into())
 }
 
+fn wants_values(text: Option<String>) -> Result<bool, Problem> {
+    match text.as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(invalid("values must be true or false")),
+    }
+}
+
+fn hide_values(url: &mut String) {
+    *url = without_values(url);
+}
+
 fn limited(text: Option<String>) -> Result<u32, Problem> {
     let limit = text.map_or(Some(LIMIT), |text| text.parse().ok()).filter(|limit| (1..=MAX_LIMIT).contains(limit));
     limit.ok_or_else(|| invalid(format!("limit must be an integer from 1 to {MAX_LIMIT}")))
@@ -114,7 +140,7 @@ fn parameters<const N: usize>(request: &HttpRequest, names: [&str; N]) -> Result
         match names.iter().position(|known| *known == name) {
             Some(at) if texts[at].is_none() => texts[at] = Some(value.into_owned()),
             Some(at) => return Err(invalid(format!("{} may be given once", names[at]))),
-            None if N == 0 => return Err(invalid("there are no parameters")),
+            None if N == 1 => return Err(invalid(format!("there is {}", names[0]))),
             None => return Err(invalid(format!("there are {}", names.join(", ")))),
         }
     }

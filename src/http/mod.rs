@@ -6,6 +6,8 @@
 
 mod access;
 mod admin;
+mod client;
+mod connections;
 mod document;
 mod error;
 mod front;
@@ -33,7 +35,10 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::from_fn;
 use actix_web::web::ServiceConfig;
 use actix_web::{FromRequest, HttpResponse, Resource, Responder, guard, web};
+use ipnet::IpNet;
 
+pub use self::client::Clients;
+pub use self::connections::Connections;
 use self::error::{Dialect, Problem};
 pub use self::front::front;
 pub use self::live::{Live, LiveCell};
@@ -72,6 +77,12 @@ pub struct Settings {
     pub admin_token: Option<Secret>,
     /// Further names by which the admin listener may be called where there is no token.
     pub admin_hosts: Vec<String>,
+    /// Networks of proxies whose word counts for who a client is.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Requests of one client at once that are not answered from the cache; zero: no bound.
+    pub per_client: u32,
+    /// Connections of one client at once; zero: half of all.
+    pub connections_per_client: u32,
     /// Whether each request of the public listener is a line of the log.
     pub access_log: bool,
     /// Path of the Next.js endpoint, without a slash at its end.
@@ -99,6 +110,9 @@ impl Default for Settings {
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
             admin_token: None,
             admin_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            per_client: 0,
+            connections_per_client: 0,
             access_log: true,
             next_path: NEXT.into(),
             shutdown_grace: Duration::from_secs(30),
@@ -159,6 +173,8 @@ pub struct State {
     pub metrics: Arc<Metrics>,
     /// Settings of this room.
     pub live: LiveCell,
+    /// Who is at work.
+    pub clients: Clients,
     /// Pictures that the playground offers.
     pub samples: Vec<Sample>,
     /// Where the public listener really is.

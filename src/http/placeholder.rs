@@ -13,13 +13,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
+use super::client::{self, Client};
 use super::error::{Dialect, Problem};
 use super::headers::{self, CachePolicy};
-use super::query::{self, Pairs};
+use super::query::{self, Pairs, Passed};
 use super::reply::Reply;
 use super::{PLACEHOLDER, Settings, State};
 use crate::cache::CacheStatus;
 use crate::optimizer::Known;
+use crate::source::SourceUrl;
 use crate::variant::ContentHash;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,23 +65,47 @@ pub(super) async fn placeholder(request: HttpRequest, state: web::Data<State>) -
 
 async fn serve(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
     headers::refuse_loop(request.headers())?;
-    let pairs = Pairs::parse(request.uri().query().unwrap_or_default()).map_err(Problem::invalid)?;
-    let (url, form) = query::placeholder(&pairs, Form::from_name).map_err(Problem::invalid)?;
-    let dialect = Dialect::Problem;
+    let raw = request.uri().query().unwrap_or_default();
+    let pairs = Pairs::parse(raw).map_err(Problem::invalid)?;
     let live = state.live_owned();
+    let (asked, signing) = ((request.uri().path(), raw), (&live.settings.sizes.signing, SystemTime::now()));
+    let (url, form, passed) = query::placeholder(&pairs, asked, signing, Form::from_name).map_err(Problem::invalid)?;
+    let dialect = Dialect::Problem;
     let source = state.policy.admit(url).map_err(|refusal| Problem::refused(&refusal, url, dialect))?;
-    let known = state.optimizer.placeholder(&source).await;
-    let known = known.map_err(|error| Problem::failed(&error, &source, dialect))?;
+    let Settings { trusted_proxies, per_client, .. } = &live.settings;
+    let client = client::of(request.head(), trusted_proxies);
+    let known = find(state, &source, (client, *per_client)).await?;
     // A path stays a path, so that the page's own loader can resolve it again.
     let src = if source.is_local() { url } else { source.expose() };
-    let mut response = respond(request, &live.settings, &known, form.unwrap_or(Form::Json), src);
+    let form = form.unwrap_or(Form::Json);
+    let mut response = respond(request, &live.settings, &known, (form, src), passed);
     for (name, tags) in headers::tags(&live.settings.tag_fields, &source) {
         response.headers_mut().insert(name, tags);
     }
     Ok(response)
 }
 
-fn respond(request: &HttpRequest, settings: &Settings, known: &Known, form: Form, src: &str) -> HttpResponse {
+/// From memory, or in one of the places that the client has.
+pub(super) async fn find(
+    state: &State,
+    source: &SourceUrl,
+    (client, limit): (Option<Client>, u32),
+) -> Result<Known, Problem> {
+    if let Some(known) = state.optimizer.placeholder_at_hand(source) {
+        return Ok(known);
+    }
+    let _place = state.clients.take(client, limit).ok_or_else(Problem::too_many)?;
+    let known = state.optimizer.placeholder(source).await;
+    known.map_err(|error| Problem::failed(&error, source, Dialect::Problem))
+}
+
+fn respond(
+    request: &HttpRequest,
+    settings: &Settings,
+    known: &Known,
+    (form, src): (Form, &str),
+    passed: Passed,
+) -> HttpResponse {
     let body = body(known, form, src);
     let etag = format!("\"{}\"", ContentHash::of(&body).to_base64url());
     let unchanged = headers::is_known(request.headers(), &etag);
@@ -100,6 +126,7 @@ fn respond(request: &HttpRequest, settings: &Settings, known: &Known, form: Form
         _ => known.record.lifetime.remaining(SystemTime::now()),
     };
     let policy = CachePolicy::of_source(&known.record, remaining, true);
+    let policy = passed.remaining(SystemTime::now()).map_or(policy, |rest| policy.at_most(rest));
     Reply::cached(PLACEHOLDER, policy.kept_by_nobody(settings.development), known.status).on(response)
 }
 

@@ -7,14 +7,17 @@
 mod direct;
 mod next;
 mod signature;
+mod space;
 
 use std::borrow::Cow;
+use std::time::SystemTime;
 
 pub(super) use self::direct::{Asked, direct, placeholder};
 pub(super) use self::next::{NextAsked, Refused, next};
+pub(super) use self::signature::{Passed, admit, admit_document};
+pub use self::signature::{Signing, SigningKey};
 use crate::format::Negotiated;
 use crate::source::SourcePolicy;
-use crate::telemetry::Secret;
 use crate::variant::{Quality, Rgb};
 
 /// Longest query string that is taken apart, in bytes. The Next.js contract allows a `url` of 3072 UTF-16 units, which
@@ -33,6 +36,9 @@ pub struct Sizes {
     pub image_sizes: Vec<u32>,
     /// Heights allowed besides those widths, in pixels.
     pub heights: Vec<u32>,
+    /// Widths and heights allowed together where the image is cropped, padded or stretched; absent, every listed width goes
+    /// with every listed height.
+    pub crops: Option<Vec<(u32, u32)>>,
     /// Qualities allowed, 1 to 100. Not empty.
     pub qualities: Vec<u8>,
     /// Colours allowed for padding and under transparency.
@@ -41,8 +47,8 @@ pub struct Sizes {
     pub snap: bool,
     /// Most pixels of an output.
     pub max_output_pixels: u64,
-    /// Keys of signed requests; any of them may have signed.
-    pub signing_keys: Vec<Secret>,
+    /// Who may sign requests, and whether they must be signed.
+    pub signing: Signing,
 }
 
 impl Default for Sizes {
@@ -51,11 +57,12 @@ impl Default for Sizes {
             device_sizes: vec![640, 750, 828, 1080, 1200, 1920, 2048, 3840],
             image_sizes: vec![16, 32, 48, 64, 96, 128, 256, 384],
             heights: Vec::new(),
+            crops: None,
             qualities: vec![50, 75, 90],
             backgrounds: vec![Rgb::WHITE, Rgb([0; 3])],
             snap: false,
             max_output_pixels: 25_000_000,
-            signing_keys: Vec::new(),
+            signing: Signing::default(),
         }
     }
 }
@@ -158,7 +165,7 @@ pub fn is_taken(raw: &str, sizes: &Sizes, policy: &SourcePolicy) -> (bool, bool)
     let Ok(pairs) = Pairs::parse(raw) else {
         return (false, false);
     };
-    let asked = direct(&pairs, "/image", raw, sizes, negotiated);
+    let asked = direct(&pairs, "/image", raw, sizes, negotiated, SystemTime::UNIX_EPOCH);
     let direct = asked.is_ok_and(|asked| policy.admit(asked.url).is_ok());
     (direct, next(&pairs, sizes, negotiated, |url| policy.admit(url)).is_ok())
 }

@@ -4,17 +4,22 @@
 //! handler names a policy), of the request's id, of the request metrics and of the request's log lines: one of access, and
 //! one at warn where we or an origin failed. What a stranger did wrong is no warning.
 
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use actix_web::body::{BodySize, BoxBody, MessageBody as _};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{RequestHead, ResponseHead, ServiceRequest, ServiceResponse};
-use actix_web::http::{ConnectionType, header};
+use actix_web::http::ConnectionType;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
+use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
+use super::connections::{Busy, Connection};
 use super::error::{Asker, Dialect, Problem};
 use super::headers::CachePolicy;
 use super::restraint::RESTRAINT;
@@ -77,9 +82,28 @@ pub async fn observe(
     if let Some(((dialect, problem), state)) = reply.failure.as_ref().zip(state) {
         response = problem.tell(Asker::of(&request, state), *dialect, response);
     }
+    if let Some(connection) = request.conn_data::<Connection>() {
+        response = response.map_body(|_, body| connection.follow(body));
+    }
     let size = response.body().size();
     conclude(&reply, (response.head_mut(), size), request.head(), state.map(|state| &***state), started);
+    if size == BodySize::Stream {
+        response = told_at_its_end(response, reply, &request, started);
+    }
     Ok(ServiceResponse::new(request, response))
+}
+
+fn told_at_its_end(response: HttpResponse, reply: Reply, request: &HttpRequest, started: Instant) -> HttpResponse {
+    // From here on its body says whether it is at work.
+    request.extensions_mut().remove::<Busy>();
+    let (request, status) = (request.clone(), response.status().as_u16());
+    let id = response.headers().get(access::REQUEST_ID).cloned();
+    let end = move |bytes| {
+        let state = request.app_data::<web::Data<State>>().map(|state| &***state);
+        let id = id.unwrap_or_else(|| HeaderValue::from_static(""));
+        report(&reply, (status, BodySize::Sized(bytes)), request.head(), state, (started, &id));
+    };
+    response.map_body(|_, body| BoxBody::new(Told { body, bytes: 0, end: Some(Box::new(end)) }))
 }
 
 /// What follows from a handler's words: the rest of the response's head, what is counted and what is logged. `started`
@@ -93,25 +117,40 @@ pub(super) fn conclude(
 ) {
     let id = access::id_of(&request.headers);
     head.headers.insert(header::CACHE_CONTROL, reply.policy.header());
+    if state.is_some_and(|state| state.draining.load(Ordering::Relaxed)) {
+        // The next request of this connection would find it closed.
+        head.set_connection_type(ConnectionType::Close);
+    }
+    if size != BodySize::Stream {
+        report(reply, (head.status.as_u16(), size), request, state, (started, &id));
+    }
+    head.headers.insert(access::REQUEST_ID, id);
+}
+
+/// Counts and logs a request that is answered, or whose answer has ended.
+fn report(
+    reply: &Reply,
+    (status, size): (u16, BodySize),
+    request: &RequestHead,
+    state: Option<&State>,
+    (started, id): (Instant, &HeaderValue),
+) {
     let elapsed = started.elapsed();
-    let (route, status) = (reply.route, head.status.as_u16());
-    let cache = reply.cache.map(CacheStatus::as_str);
+    let (route, cache) = (reply.route, reply.cache.map(CacheStatus::as_str));
     if let Some(state) = state {
-        if state.draining.load(Ordering::Relaxed) {
-            // The next request of this connection would find it closed.
-            head.set_connection_type(ConnectionType::Close);
-        }
         match state.tallies.of(reply, status) {
             Some(tally) => tally.count(elapsed),
             None => Tally::new(&state.metrics, route, status, cache.unwrap_or("none")).count(elapsed),
         }
     }
-    let shown = id.to_str().unwrap_or_default();
     let failure = reply.failure.as_ref().map(|(_, problem)| problem);
     let more = failure.map_or(Some(0), |problem| RESTRAINT.admit(problem.code, Instant::now()));
-    let line = more.map(|more| access::Line {
+    let Some(more) = more else { return };
+    let live = state.map(State::live);
+    let line = access::Line {
         request,
-        id: shown,
+        trusted: live.as_ref().map_or(&[], |live| &live.settings.trusted_proxies),
+        id: id.to_str().unwrap_or_default(),
         route,
         status,
         size,
@@ -120,11 +159,39 @@ pub(super) fn conclude(
         host: reply.source.as_ref().map(SourceUrl::host),
         failure,
         more: (more > 0).then_some(more),
-    });
-    if let Some(line) = line {
-        line.write(state.is_some_and(|state| state.live().settings.access_log));
+    };
+    line.write(live.as_ref().is_some_and(|live| live.settings.access_log));
+}
+
+/// A body that is made while it is sent; what became of it is told when it ends.
+struct Told<F: FnOnce(u64)> {
+    body: BoxBody,
+    bytes: u64,
+    end: Option<F>,
+}
+
+impl<F: FnOnce(u64) + Unpin> MessageBody for Told<F> {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
     }
-    head.headers.insert(access::REQUEST_ID, id);
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_next(context);
+        if let Poll::Ready(Some(Ok(piece))) = &polled {
+            self.bytes += piece.len() as u64;
+        }
+        polled
+    }
+}
+
+impl<F: FnOnce(u64)> Drop for Told<F> {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.take() {
+            end(self.bytes);
+        }
+    }
 }
 
 /// The metrics of one kind of answer.

@@ -14,7 +14,7 @@ use bytes::Bytes;
 const SLICE: usize = 32 * 1024;
 
 /// Bodies up to here are one piece, which saves a call of the system for most images.
-const WHOLE: usize = 64 * 1024;
+pub(super) const WHOLE: usize = 64 * 1024;
 
 struct Slices(Bytes);
 

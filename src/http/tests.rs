@@ -13,10 +13,7 @@ use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use bytes::Bytes;
 
 use super::*;
-use crate::cache::ledger::Ledger;
-use crate::cache::memory::Memory;
-use crate::cache::tiered::Tiered;
-use crate::cache::{self, Entry};
+use crate::cache::{self, Entry, ledger::Ledger, memory::Memory, tiered::Tiered};
 use crate::format::Negotiated;
 use crate::imaging::{self, schedule};
 use crate::maintenance;
@@ -116,6 +113,7 @@ fn state_with(settings: Settings, age: Duration) -> web::Data<State> {
         runtime,
     });
     web::Data::new(State {
+        clients: Clients::default(),
         optimizer: Arc::new(optimizer),
         maintenance,
         store: None,

@@ -5,6 +5,7 @@
 
 use super::codec;
 use super::decode::header::within;
+use super::decode::svg::{LAYERS as SVG_LAYERS, SMALL_LAYERS as SMALL_SVG_LAYERS};
 use super::error::OUTPUT_MEMORY;
 use super::still::drawing_size;
 use super::{Error, Limits, Settings, resize};
@@ -15,11 +16,11 @@ use crate::variant::{Effort, Geometry, Output, SourceShape, Transform};
 const ANIMATION: u64 = 30;
 
 /// Bytes a pixel that drawing takes: the canvas, the image, and layers of effects.
-const DRAWING: u64 = 24;
+const DRAWING: u64 = 8 + SVG_LAYERS;
 /// Longest side of a drawing that a placeholder is made of, in pixels.
 pub(super) const SKETCH: u32 = 512;
 /// Estimated memory of that, in bytes.
-pub const SKETCH_BYTES: u64 = SKETCH as u64 * SKETCH as u64 * DRAWING;
+pub const SKETCH_BYTES: u64 = SKETCH as u64 * SKETCH as u64 * DRAWING + SMALL_SVG_LAYERS;
 
 /// What a decoded source of this shape holds, in bytes.
 fn picture_bytes(source: &SourceShape) -> u64 {
@@ -61,7 +62,7 @@ pub fn peak_bytes(
     match transform.output {
         Output::Still(_) if source.format == ImageFormat::Svg => {
             let (width, height) = drawing_size((source.width, source.height), transform.geometry);
-            u64::from(width) * u64::from(height) * DRAWING + after
+            u64::from(width) * u64::from(height) * DRAWING + SMALL_SVG_LAYERS + after
         }
         Output::Still(_) => decode.max(picture_bytes(source) + after),
         // Frames are decoded while the encoder holds others.

@@ -21,7 +21,7 @@ mod jxl;
 mod orient;
 mod png;
 pub(crate) mod strip;
-mod svg;
+pub(super) mod svg;
 mod tiff;
 mod webp;
 mod yuv;

@@ -39,11 +39,23 @@ impl Optimizer {
             Some(known) => known,
             None => self.make_placeholder(source).await?,
         };
+        self.note_seen(source, &known, now);
+        Ok(known)
+    }
+
+    /// The same, where it is in memory.
+    pub fn placeholder_at_hand(self: &Arc<Self>, source: &SourceUrl) -> Option<Known> {
+        let now = SystemTime::now();
+        let known = self.find_placeholder(source, now)?;
+        self.note_seen(source, &known, now);
+        Some(known)
+    }
+
+    fn note_seen(&self, source: &SourceUrl, known: &Known, now: SystemTime) {
         if let Some(recorder) = self.recorder.as_ref().filter(|_| known.record.storable) {
             // Retention goes by it: a page may ask for nothing else.
             recorder.seen(source.key_ref(), now);
         }
-        Ok(known)
     }
 
     fn find_placeholder(self: &Arc<Self>, source: &SourceUrl, now: SystemTime) -> Option<Known> {

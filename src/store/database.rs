@@ -19,7 +19,7 @@ use super::engine::{Connections, Engine, Error, Limits, Question, Row, Statement
 use super::postgres::PostgresServer;
 use super::rows::{Batch, Scope, Stamp};
 use super::sqlite::SqliteFile;
-use super::{MetadataStore, Settings, asking, purging, retention, writing};
+use super::{Extent, MetadataStore, Settings, asking, purging, retention, writing};
 use crate::record::{SourceKey, SourceRecord};
 use crate::telemetry::{Label, Metrics, OpLabels};
 
@@ -260,7 +260,15 @@ impl MetadataStore for Database {
         async move { asking::read_stats(self.inner.ask("stats", asking::stats()).await?) }.boxed()
     }
 
-    fn expire(&self, before: SystemTime, limit: u32) -> BoxFuture<'_, Result<u64, Error>> {
+    fn extent(&self) -> BoxFuture<'_, Result<Extent, Error>> {
+        async move {
+            let mut row = self.inner.ask_one("extent", self.inner.engine.size()).await?.pop().ok_or(Error::Damaged)?;
+            Ok(Extent { bytes: row.count()?, sources: row.count()? })
+        }
+        .boxed()
+    }
+
+    fn expire(&self, before: Option<SystemTime>, limit: u32) -> BoxFuture<'_, Result<u64, Error>> {
         async move { self.inner.write("expire", retention::expiry(before, limit)).await.map(Option::unwrap_or_default) }
             .boxed()
     }

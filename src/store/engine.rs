@@ -166,6 +166,9 @@ pub(super) trait Engine: Send + Sync {
     /// All of it or nothing; the number of rows that the last statement changed, or nothing when a guard found it done.
     fn write(&self, statements: Vec<Statement>, limits: Limits) -> BoxFuture<'static, Result<Option<u64>, Error>>;
 
+    /// What its rows take in bytes, and how many sources it has.
+    fn size(&self) -> Question;
+
     /// Connections that are open.
     fn connections(&self) -> Connections;
 
@@ -255,7 +258,10 @@ macro_rules! over {
         ) -> Result<T, Error> {
             let outcome = outcome.unwrap_or(Err(Error::Timeout));
             let sound = match &outcome {
-                Ok(_) | Err(Error::Sql(sqlx::Error::Database(_))) => true,
+                Ok(_) => true,
+                // One that may pass by itself, as a disk that is full, may have ended the transaction on the database's side
+                // alone, and the next one could not begin.
+                Err(error @ Error::Sql(sqlx::Error::Database(_))) => !error.is_transient() || error.is_limit(),
                 Err(_) => false,
             };
             if !sound {

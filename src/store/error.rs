@@ -59,6 +59,8 @@ impl Error {
                 | sqlx::Error::PoolTimedOut
                 | sqlx::Error::PoolClosed
                 | sqlx::Error::WorkerCrashed
+                // A transaction whose end was not seen: its connection is gone by now.
+                | sqlx::Error::InvalidSavePointStatement
                 | sqlx::Error::BeginFailed => true,
                 sqlx::Error::Database(error) => error.code().is_some_and(|code| transient(&code)),
                 _ => false,

@@ -58,6 +58,8 @@ pub struct Settings {
     pub flush_interval: Duration,
     /// Sources that were not seen for so long are forgotten; zero: never.
     pub retention: Duration,
+    /// Beyond this the sources that were not seen for longest are forgotten; zero: without a bound.
+    pub max_bytes: u64,
 }
 
 impl Default for Settings {
@@ -70,6 +72,7 @@ impl Default for Settings {
             statement_timeout: Duration::from_secs(10),
             flush_interval: Duration::from_secs(5),
             retention: Duration::from_secs(90 * 24 * 60 * 60),
+            max_bytes: 2_000_000_000,
         }
     }
 }
@@ -79,6 +82,15 @@ impl Default for Settings {
 #[doc(hidden)]
 pub fn questions(bytes: &str) -> Vec<(String, Option<&'static str>)> {
     asking::kinds().into_iter().map(|(question, index)| (question.plain(bytes), index)).collect()
+}
+
+/// How much a store has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// What its rows take; with PostgreSQL estimated by their number and the length of URLs.
+    pub bytes: u64,
+    /// Sources that are known.
+    pub sources: u64,
 }
 
 /// A place where metadata are kept. Object-safe; made by [`open`].
@@ -117,11 +129,18 @@ pub trait MetadataStore: Send + Sync {
     /// When the store does not answer in time.
     fn stats(&self) -> BoxFuture<'_, Result<Stats, Error>>;
 
-    /// Removes sources last seen before `before`, `limit` at most, with all their rows; how many that were.
+    /// How much it has.
     ///
     /// # Errors
     /// When the store does not answer in time.
-    fn expire(&self, before: SystemTime, limit: u32) -> BoxFuture<'_, Result<u64, Error>>;
+    fn extent(&self) -> BoxFuture<'_, Result<Extent, Error>>;
+
+    /// Removes the sources that were not seen for longest, `limit` at most, with all their rows; how many that were.
+    /// With `before`, only those last seen before it.
+    ///
+    /// # Errors
+    /// When the store does not answer in time.
+    fn expire(&self, before: Option<SystemTime>, limit: u32) -> BoxFuture<'_, Result<u64, Error>>;
 
     /// Where the part of all sources ends that begins after `after` and can be purged together; nothing when it is the last
     /// one, or when `scope` names so few that they are one part.

@@ -57,6 +57,7 @@ struct Shared {
     late: AtomicBool,
     flush_interval: Duration,
     retention: Duration,
+    max_bytes: u64,
 }
 
 /// See the module's text.
@@ -89,6 +90,7 @@ impl Recorder {
             late: AtomicBool::new(false),
             flush_interval: settings.flush_interval,
             retention: settings.retention,
+            max_bytes: settings.max_bytes,
         });
         let task = Writer::new(Arc::clone(&shared)).run();
         Self { shared, task: Mutex::new(Some(runtime.spawn(task))) }

@@ -1,4 +1,4 @@
-//! Forgetting what was not seen for long, as statements.
+//! Forgetting what was not seen for long, or for longest, as statements.
 //!
 //! The law: a source goes with all its rows, and the sums of what is there go down with it; what was counted of the past
 //! stays counted.
@@ -12,9 +12,10 @@ use super::writing::{gate, millis};
 /// Behind the gate nobody else writes, so every statement finds the same ones.
 const GONE: &str = "(SELECT source_key FROM sources WHERE last_seen < $1 ORDER BY last_seen, source_key LIMIT $2)";
 
-/// Removes `limit` sources at most; the last statement changes one row a source.
-pub(super) fn expiry(before: SystemTime, limit: u32) -> Vec<Statement> {
-    let values: Arc<[Value]> = Arc::new([millis(before).into(), i64::from(limit).into()]);
+/// Removes `limit` sources at most, however lately they were seen if `before` does not say; the last statement changes one
+/// row a source.
+pub(super) fn expiry(before: Option<SystemTime>, limit: u32) -> Vec<Statement> {
+    let values: Arc<[Value]> = Arc::new([before.map_or(i64::MAX, millis).into(), i64::from(limit).into()]);
     let formats = format!(
         "INSERT INTO formats (format, variants, bytes, renders, render_us, render_pixels, requests, hits, served_bytes, \
          saved_bytes, unused, unused_bytes) \
@@ -35,8 +36,11 @@ pub(super) fn expiry(before: SystemTime, limit: u32) -> Vec<Statement> {
     );
     let removed = ["widths", "variants", "sources"];
     let removals = removed.map(|table| format!("DELETE FROM {table} WHERE source_key IN {GONE}"));
-    let writers = Statement::new("DELETE FROM writers WHERE written_at < $1", vec![millis(before).into()]);
-    let mut all = vec![gate(), writers];
+    let mut all = vec![gate()];
+    // Those that may still write are told from those that may not by time alone.
+    all.extend(
+        before.map(|before| Statement::new("DELETE FROM writers WHERE written_at < $1", vec![millis(before).into()])),
+    );
     let texts = [formats, totals].into_iter().chain(removals);
     all.extend(texts.map(|text| Statement::new(text, Arc::clone(&values))));
     all

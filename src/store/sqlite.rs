@@ -103,6 +103,14 @@ impl Engine for SqliteFile {
         detached(&self.runtime, work)
     }
 
+    fn size(&self) -> Question {
+        // What was freed is used again before the file grows.
+        let sql = "SELECT (page_count - freelist_count) * page_size, \
+                   (SELECT CAST(coalesce(sum(value), 0) AS BIGINT) FROM totals WHERE name = 'sources') \
+                   FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
+        Question::new(sql, Vec::new(), "ii")
+    }
+
     fn connections(&self) -> Connections {
         let [writer, readers] = [&self.writer, &self.readers].map(|pool| Connections::of(pool.size(), pool.num_idle()));
         Connections { idle: writer.idle + readers.idle, used: writer.used + readers.used }

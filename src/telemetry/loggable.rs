@@ -71,6 +71,15 @@ impl fmt::Debug for Loggable {
     }
 }
 
+/// A URL with the names of its query's parameters and not their values: those are often signatures.
+pub fn without_values(url: &str) -> String {
+    let Some((rest, query)) = url.split_once('?') else { return url.to_owned() };
+    let names =
+        query.split('&').map(|pair| pair.split_once('=').map_or("***".into(), |(name, _)| format!("{name}=***")));
+    let names: Vec<String> = names.collect();
+    format!("{rest}?{}", names.join("&"))
+}
+
 /// A value that somebody typed, as a message may repeat it: without what may be the user of a URL, however it is written,
 /// and without what may be a query.
 pub fn masked(text: &str) -> String {
@@ -121,6 +130,18 @@ mod tests {
             assert_eq!((&*loggable.to_string(), &*format!("{loggable:?}")), (shown, shown), "{text}");
         }
         assert_eq!(Loggable::text(&"x".repeat(5000)).as_str().len(), 200);
+    }
+
+    #[test]
+    fn of_a_query_the_names_are_shown() {
+        for (url, shown) in [
+            ("https://a.example/a.png", "https://a.example/a.png"),
+            ("https://a.example/a.png?", "https://a.example/a.png?***"),
+            ("https://a.example/a?w=6&X-Sig=se?c=ret", "https://a.example/a?w=***&X-Sig=***"),
+            ("https://a.example/a?secret&b=", "https://a.example/a?***&b=***"),
+        ] {
+            assert_eq!(without_values(url), shown);
+        }
     }
 
     #[test]

@@ -212,12 +212,7 @@ async fn a_slow_origin_holds_no_worker() {
     let origin = Origin::with("/fast.png", png(100, 50), "image/png").await;
     let gate = Gate::shut();
     let app = std::sync::Arc::new(
-        patient()
-            .set("limits.render_threads", 1)
-            .set("limits.queue", 1)
-            .set("limits.downloads_per_host", 32)
-            .start()
-            .await,
+        patient().set("limits.render_threads", 1).set("limits.queue", 1).set("sources.per_host", 32).start().await,
     );
     let mut waiting = Vec::new();
     for n in 0..20 {

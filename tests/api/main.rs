@@ -12,6 +12,7 @@ mod access;
 mod admin;
 mod answers;
 mod caching;
+mod clients;
 mod corpus;
 mod counts;
 mod decoding;

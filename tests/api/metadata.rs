@@ -149,6 +149,8 @@ async fn what_clients_asked_for_is_what_is_told() {
         "/sources?prefix=%00",
         "/sources?prefix=https://a%00b",
         "/stats?x=1",
+        "/stats?values=yes",
+        "/sources?values=",
     ] {
         app.admin(target, &[]).await.problem(400, "parameter_invalid");
     }
@@ -157,6 +159,68 @@ async fn what_clients_asked_for_is_what_is_told() {
         bare.admin(target, &[]).await.problem(404, "metadata_off");
         assert_eq!(bare.get(target).await.status, 404, "not on the public listener");
     }
+}
+
+#[tokio::test]
+async fn what_stands_in_a_sources_query_is_told_to_who_asks_for_it() {
+    let dir = TempDir::new();
+    let origin = Origin::with("/a.jpg?X-Amz-Signature=sesame", jpeg(300, 200), "image/jpeg").await;
+    let url = origin.url("/a.jpg?X-Amz-Signature=sesame");
+    let app = over(&dir).start().await;
+    up(&app).await;
+    assert_eq!(app.image(&url, "w=64&f=webp").await.status, 200);
+    // Wider than the source, and never asked for again.
+    assert_eq!(app.image(&url, "w=384&f=webp").await.status, 200);
+    stop(app).await;
+
+    let app = over(&dir).start().await;
+    up(&app).await;
+    for target in ["/sources", "/stats", "/sources?values=false"] {
+        let told = app.admin(target, &[]).await.text();
+        assert!(told.contains("a.jpg?X-Amz-Signature=***") && !told.contains("sesame"), "{target}: {told}");
+    }
+    for target in ["/sources?values=true", "/stats?values=true"] {
+        let told = app.admin(target, &[]).await.text();
+        assert!(told.contains(&url) && !told.contains("***"), "{target}: {told}");
+    }
+}
+
+/// Lets a process write files up to this size.
+fn bound_files(app: &App, bytes: Option<u64>) {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let pid = Pid::from_raw(app.id().cast_signed());
+    prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).expect("our own child");
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_loses_no_row_once_there_is_room() {
+    let dir = TempDir::new();
+    let origin = Origin::start().await;
+    let app = over(&dir).start().await;
+    up(&app).await;
+    let file = std::fs::metadata(dir.path().join("meta.db")).expect("there").len();
+    let log = std::fs::metadata(dir.path().join("meta.db-wal")).map_or(0, |file| file.len());
+    bound_files(&app, Some(file.max(log) + 20_000));
+    let names: Vec<_> = (0..200).map(|n| format!("/{n}.png")).collect();
+    for (n, name) in names.iter().enumerate() {
+        origin.set(name, Reply::new(png(20 + n as u32, 10), "image/png"));
+        assert_eq!(app.image(&origin.url(name), "w=16&f=png").await.status, 200, "{name}");
+    }
+    let stuck = async || app.get("/readyz").await.json()["dependencies"]["metadata"] == "degraded";
+    let started = Instant::now();
+    while !stuck().await {
+        assert!(started.elapsed() < Duration::from_secs(20), "the disk is not full");
+    }
+    bound_files(&app, None);
+    while stuck().await {
+        assert!(started.elapsed() < Duration::from_secs(60), "not written again");
+    }
+    assert_eq!(app.metric("pixgate_metadata_writes_total{outcome=\"dropped\"}").await, 0.0);
+    let known = async || app.admin("/sources?limit=1000", &[]).await.json()["sources"].as_array().map(Vec::len);
+    while known().await != Some(names.len()) {
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?} of {}", known().await, names.len());
+    }
+    assert_eq!(app.metric("pixgate_metadata_writes_total{outcome=\"dropped\"}").await, 0.0);
 }
 
 #[tokio::test]

@@ -96,8 +96,7 @@ async fn those_that_are_under_way_at_once_are_bounded() {
         origin.set(&format!("/{n}.png"), Reply::new(Arc::clone(&picture), "image/png").held(&gate));
     }
     let app = Setup::new().set("limits.queue", 4_096).text("sources.timeout", "60s");
-    let app =
-        app.set("limits.downloads", 2_000).set("limits.downloads_per_host", 2_000).text("limits.queue_wait", "60s");
+    let app = app.set("limits.downloads", 2_000).set("sources.per_host", 2_000).text("limits.queue_wait", "60s");
     let app = app.start().await;
     let asked: Vec<_> = (0..BOUND + MORE)
         .map(|n| {

@@ -104,3 +104,91 @@ async fn without_keys_a_signature_cannot_be_valid() {
     let s = hex(&mac("", "/image", &query));
     app.get(&format!("/image?{query}&s={s}")).await.problem(403, code::SIGNATURE_INVALID);
 }
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs()
+}
+
+#[tokio::test]
+async fn a_signed_request_ends_when_it_says_so() {
+    let (origin, app, url) = started().await;
+    let signed = |query: String| format!("/image?{query}&s={}", hex(&mac(NEW, "/image", &query)));
+    let soon = signed(format!("url={url}&w=123&e={}", now() + 2));
+    let answer = app.get(&soon).await;
+    assert_eq!(answer.look().width, 123);
+    let kept = answer.must("cache-control");
+    assert!(["public, max-age=1, must-revalidate", "public, max-age=0, must-revalidate"].contains(&kept), "{kept}");
+    assert_eq!(app.get(&soon).await.must("cache-status"), "pixgate; hit; detail=memory");
+    let began = std::time::Instant::now();
+    while app.get(&soon).await.status == 200 {
+        assert!(began.elapsed() < std::time::Duration::from_secs(10), "it never ends");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    app.get(&soon).await.problem(403, "signature_expired");
+    app.get(&signed(format!("url={url}&w=123&e=tomorrow"))).await.problem(400, "expiry_invalid");
+    app.get(&format!("/image?url={url}&w=64&e={}", now() + 60)).await.problem(400, "signature_missing");
+    let far = app.get(&signed(format!("url={url}&w=123&e={}", now() + 10_000_000))).await;
+    assert_eq!(far.look().width, 123);
+    assert_eq!(origin.total_hits(), 1);
+}
+
+#[tokio::test]
+async fn a_key_is_named_and_every_request_must_be_signed() {
+    let origin = Origin::with("/a.png", png(400, 200), "image/png").await;
+    let keys = format!(r#"["old={OLD}", "new={NEW}"]"#);
+    let app = Setup::new().set("signing.keys", keys).set("signing.required", true).start().await;
+    let url = enc(&origin.url("/a.png"));
+    let signed = |key: &str, path: &str, query: &str| format!("{path}?{query}&s={}", hex(&mac(key, path, query)));
+    for (path, query) in [
+        ("/image", format!("url={url}&w=64")),
+        ("/_next/image", format!("url={url}&w=64&q=75")),
+        ("/placeholder", format!("url={url}")),
+    ] {
+        let refused = app.get(&format!("{path}?{query}")).await;
+        assert_eq!(refused.status, 403, "{path}");
+        assert!(refused.text().contains("must be signed"), "{}", refused.text());
+        assert_eq!(app.get(&signed(NEW, path, &query)).await.status, 200, "{path}");
+        assert_eq!(app.get(&signed(NEW, path, &format!("{query}&kid=new"))).await.status, 200, "{path}");
+        assert_eq!(app.get(&signed(NEW, path, &format!("{query}&kid=old"))).await.status, 403, "{path}");
+        assert_eq!(app.get(&signed(NEW, path, &format!("{query}&e={}", now() - 1))).await.status, 403, "{path}");
+        assert_eq!(app.get(&signed(NEW, path, &format!("{query}&e={}", now() + 60))).await.status, 200, "{path}");
+    }
+    let list = format!(r#"{{"urls":["{}"]}}"#, origin.url("/a.png"));
+    let digest = <Sha256 as sha2::Digest>::digest(list.as_bytes());
+    let posted = async |target: &str, list: &str| {
+        crate::harness::client::request(app.public, "POST", target, &[], list.as_bytes()).await.expect("an answer")
+    };
+    posted("/placeholders", &list).await.problem(403, "signature_required");
+    let target = signed(NEW, "/placeholders", &format!("b={}", hex(&digest)));
+    assert_eq!(posted(&target, &list).await.json()[0]["width"], 400);
+    posted(&target, &list.replace("a.png", "b.png")).await.problem(403, "document_invalid");
+    posted(&signed(NEW, "/placeholders", ""), &list).await.problem(403, "document_invalid");
+    assert_eq!(origin.hits("/b.png"), 0);
+}
+
+#[tokio::test]
+async fn crops_come_from_their_list_or_are_signed() {
+    let origin = Origin::with("/a.png", png(400, 200), "image/png").await;
+    let app = Setup::new()
+        .set("images.signing_keys", format!("[\"{NEW}\"]"))
+        .set("images.crops", r#"["64x48", "120x63"]"#)
+        .start()
+        .await;
+    let url = enc(&origin.url("/a.png"));
+    for fit in ["cover", "contain", "fill"] {
+        assert_eq!(app.get(&format!("/image?url={url}&w=64&h=48&fit={fit}")).await.look().size(), (64, 48));
+        let other = format!("url={url}&w=64&h=96&fit={fit}");
+        let told = app.get(&format!("/image?{other}")).await.problem(400, "crop_not_allowed");
+        assert!(told.contains("64x48"), "{told}");
+        let s = hex(&mac(NEW, "/image", &other));
+        assert_eq!(app.get(&format!("/image?{other}&s={s}")).await.status, 200);
+    }
+    // Of edges that are in no other list.
+    assert_eq!(app.get(&format!("/image?url={url}&w=120&h=63&fit=cover")).await.look().size(), (120, 63));
+    assert_eq!(app.get(&format!("/image?url={url}&w=60&h=31.5&dpr=2&fit=cover")).await.status, 400);
+    app.get(&format!("/image?url={url}&w=120&h=63")).await.problem(400, code::WIDTH_NOT_ALLOWED);
+    for rest in ["w=64&h=96", "w=64&fit=cover", "h=96&fit=cover"] {
+        assert_eq!(app.get(&format!("/image?url={url}&{rest}")).await.status, 200, "{rest}");
+    }
+}

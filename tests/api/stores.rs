@@ -203,7 +203,7 @@ async fn a_start_with_redis_purges_nothing_that_the_store_knows() {
     let (kept, purged) = (origin.url("/a.jpg"), origin.url("/a.jpg?purged"));
     let setup = || on(&server).text("redis.url", &redis.url());
     let source = async |app: &App, url: &str| {
-        let page = app.admin(&format!("/sources?prefix={}", enc(url)), &[]).await.json();
+        let page = app.admin(&format!("/sources?values=true&prefix={}", enc(url)), &[]).await.json();
         let sources = page["sources"].as_array().expect("a list").clone();
         sources.into_iter().find(|source| source["url"] == url).expect("the source")
     };

@@ -6,6 +6,7 @@
 mod cases;
 mod faults;
 mod harness;
+mod integrity;
 mod leases;
 mod purges;
 #[path = "../support/redis.rs"]

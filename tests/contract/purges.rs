@@ -181,7 +181,8 @@ async fn a_message_that_gets_lost_is_made_good() {
     let mut replica = Replica::new(&settings(&server.url())).await;
     replica.connected().await;
     // As the ledger is after a rule whose message was lost between the nodes of a Cluster.
-    let epoch = 2_000_000_000_000_u64;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let epoch = now.as_millis() as u64 + 3_600_000;
     server.ask(&format!("ZADD pixgate:3:ledger {epoch} {epoch}:lost"));
     assert_eq!(replica.rule().await, Rule { epoch, rule: "lost".into() });
     server.ask(&format!("ZADD pixgate:3:ledger {0} {0}:lost-too", epoch + 5));

@@ -215,7 +215,7 @@ async fn what_is_seen_is_not_forgotten(store: &Opened) {
     let seen = |ms| Batch { seen: vec![Seen { source: key("seen/a"), last_ms: ms }], ..Batch::default() };
     store.write(seen(1_700_000_000_000)).await;
     store.write(seen(5)).await;
-    assert_eq!(store.store.expire(now() - Duration::from_secs(9_000), 10).await.expect("done"), 1);
+    assert_eq!(store.store.expire(Some(now() - Duration::from_secs(9_000)), 10).await.expect("done"), 1);
     let left = found(store, "seen/").await;
     assert_eq!((left.len(), left[0].last_seen_ms, left[0].requests), (1, 1_700_000_000_000, 0));
 }
@@ -320,7 +320,7 @@ async fn what_was_not_seen_for_long_goes_with_its_rows(store: &Opened) {
     store.write(Batch { hits: vec![hits(&seen, 1, 1)], ..Batch::default() }).await;
     let mut removed = Vec::new();
     loop {
-        let count = store.store.expire(now() - Duration::from_secs(500), 10).await.expect("done");
+        let count = store.store.expire(Some(now() - Duration::from_secs(500)), 10).await.expect("done");
         removed.push(count);
         if count < 10 {
             break;

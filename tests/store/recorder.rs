@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use pixgate::format::ImageFormat::Avif;
 use pixgate::record::SourceKey;
-use pixgate::store::{Answered, Known, NewVariant, Purge, Recorder, Scope, SourceQuery};
+use pixgate::store::{Answered, Known, NewSource, NewVariant, Purge, Recorder, Scope, SourceQuery};
 use tokio::time::Instant;
 
 use crate::harness::{Folder, Opened, key, now, record, settings, until, url, variant};
@@ -215,4 +215,54 @@ async fn another_process_that_writes_is_waited_for() {
     sqlx::query("COMMIT").execute(&mut *other).await.expect("unlocked");
     recorder.written().await;
     assert!(opened.store.record(key("second")).await.is_some());
+}
+
+/// More sources than there may be, then a recorder.
+async fn a_store_that_is_too_large(url: &str) {
+    let small = pixgate::store::Settings { max_bytes: 1_000_000, ..settings(url) };
+    let opened = Opened::connected(small).await;
+    let old = |n: u32| now() + Duration::from_secs(n.into());
+    let row = |n: u32| {
+        let name = format!("room/{n}");
+        let long = format!("{}?{}", crate::harness::url(&name), "x".repeat(400));
+        NewSource { key: key(&name), url: long.into(), record: Arc::new(record(&name)), seen_at: old(n) }
+    };
+    for part in 0..20 {
+        let sources = (part * 100..(part + 1) * 100).map(row).collect();
+        opened.write(pixgate::store::Batch { sources, ..Default::default() }).await;
+    }
+    // PostgreSQL counts a moment later.
+    let counted = Instant::now() + Duration::from_secs(30);
+    let extent = async || opened.store.extent().await.expect("an answer");
+    while extent().await.bytes <= 1_000_000 {
+        assert!(Instant::now() < counted, "{:?}", extent().await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let (recorder, other) = (opened.recorder(), Opened::connected(opened.settings.clone()).await);
+    let _another = other.recorder();
+    let enough = Instant::now() + Duration::from_secs(30);
+    while extent().await.bytes > 1_000_000 {
+        assert!(Instant::now() < enough, "{:?}", extent().await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // What is written meanwhile arrives.
+    put(&recorder, "room/new");
+    recorder.written().await;
+    assert!(opened.store.record(key("room/new")).await.is_some());
+    assert!(opened.store.record(key("room/0")).await.is_none(), "the oldest");
+    assert!(opened.store.record(key("room/1999")).await.is_some(), "the newest");
+    let left = extent().await;
+    assert!(left.bytes > 500_000, "not more than has to be: {left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_does_not_grow_beyond_its_bound() {
+    let folder = Folder::new();
+    a_store_that_is_too_large(&folder.url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_does_not_grow_beyond_its_bound() {
+    let server = PostgresServer::start();
+    a_store_that_is_too_large(&server.url()).await;
 }

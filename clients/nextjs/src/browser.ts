@@ -19,6 +19,7 @@ export const getDetails = serverOnly('getDetails()')
 export const getImage = serverOnly('getImage()')
 export const getImages = serverOnly('getImages()')
 export const blurHashDataURL = serverOnly('blurHashDataURL()')
+export const signUrl = serverOnly('signUrl()')
 export const thumbHashDataURL = serverOnly('thumbHashDataURL()')
 
 export class Pixgate {

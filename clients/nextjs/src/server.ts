@@ -10,6 +10,7 @@ export { configurePixgate, getDetails, getImage, getImages, Pixgate } from './pl
 export { hasPlaceholder } from './transparent.js'
 export { blurHashDataURL, thumbHashDataURL } from './hash.js'
 export type { PixgateImageProps } from './image.js'
+export { signUrl, type SignOptions } from './sign.js'
 export {
   type GetImageOptions,
   PixgateError,

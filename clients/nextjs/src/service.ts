@@ -4,6 +4,7 @@
 import { request as requestHttp } from 'node:http'
 import { request as requestHttps } from 'node:https'
 
+import { signDocument } from './sign.js'
 import { PixgateError, type PixgateImageDetails } from './types.js'
 
 /** Most URLs that the service takes in one request. */
@@ -15,11 +16,17 @@ const MAX_ANSWER_BYTES = 2_000_000
 /** It stands in an attribute of an SVG in a style; nothing else than this may. */
 const DATA_URL = /^data:image\/(?:png|jpeg|webp);base64,[A-Za-z0-9+/]+={0,2}$/
 
+/** Clocks differ, and a request that waits for its turn is late. */
+const SIGNED_SECONDS = 300
+
 export type Answer = PixgateImageDetails | PixgateError
 
 /** Asks for at most `MAX_URLS` pictures: an answer for each, in order. Throws when the service as a whole does not answer. */
 export async function askService(base: string, urls: readonly string[], timeoutMs: number): Promise<Answer[]> {
-  const text = await post(`${base}/placeholders`, JSON.stringify({ urls }), timeoutMs)
+  const document = JSON.stringify({ urls })
+  const address = `${base}/placeholders`
+  const signed = process.env.PIXGATE_SIGNING_KEY ? signDocument(address, document, { expires: SIGNED_SECONDS }) : address
+  const text = await post(address, signed, document, timeoutMs)
   let list: unknown
   try {
     list = JSON.parse(text)
@@ -32,9 +39,10 @@ export async function askService(base: string, urls: readonly string[], timeoutM
   return urls.map((src, place) => read(src, list[place]))
 }
 
-function post(address: string, body: string, timeoutMs: number): Promise<string> {
+/** `signed` is the address that is asked; what is said of it leaves the signature out. */
+function post(address: string, signed: string, body: string, timeoutMs: number): Promise<string> {
   return new Promise((resolve, reject) => {
-    const url = URL.canParse(address) ? new URL(address) : undefined
+    const url = URL.canParse(signed) ? new URL(signed) : undefined
     if (!url || !['http:', 'https:'].includes(url.protocol)) {
       reject(new PixgateError('unconfigured', `${address} is no absolute http(s) URL; set PIXGATE_URL for the server side`))
       return

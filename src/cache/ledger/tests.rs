@@ -104,3 +104,19 @@ fn epochs_only_grow() {
     ledger.apply(&purge(Scope::All, false), 7);
     assert_eq!(ledger.epoch(), 1_000, "a rule that comes late does not set the clock back");
 }
+
+#[test]
+fn what_carries_an_epoch_of_a_wrong_clock_can_be_purged() {
+    let url = "https://a.example/x.jpg";
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+    let far = now + 25 * 3_600_000;
+    let ledger = Ledger::default();
+    ledger.apply(&purge(Scope::Host("a.example".into()), false), far);
+    assert_eq!((judge(&ledger, url, far), judge(&ledger, url, now)), (Verdict::Valid, Verdict::Purged));
+    ledger.begin_again(now);
+    assert_eq!(ledger.epoch(), now);
+    assert_eq!(judge(&ledger, url, far), Verdict::Purged, "no purge would be newer");
+    assert_eq!((judge(&ledger, url, now - 1), judge(&ledger, url, now)), (Verdict::Purged, Verdict::Valid));
+    // Of a replica that heard of a purge before us.
+    assert_eq!(judge(&ledger, url, now + 3_600_000), Verdict::Valid);
+}

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -22,11 +23,15 @@ const RULES: usize = 10_000;
 const ALIVE_MS: u64 = 3_000;
 
 /// The ledger's first member is its identity, with its floor as score; it is made where it is missing, and what was purged
-/// before that is unknown: the floor of a new one is now. Where it cannot be made, nothing is said.
+/// before that is unknown: the floor of a new one is now. Where it cannot be made, nothing is said. One with an epoch of
+/// more than a day ahead was written by somebody else, or by a clock that was wrong, and every epoch after it would be too:
+/// it is lost.
 const OPEN: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function text(number) return string.format('%.0f', number) end
+local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
+if last[2] and tonumber(last[2]) > now + 86400000 then redis.pcall('DEL', KEYS[1]) end
 local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 if not first[1] or string.sub(first[1], 1, 3) ~= 'id:' then
   local made = redis.pcall('ZADD', KEYS[1], text(now), 'id:' .. ARGV[1])
@@ -59,7 +64,7 @@ static APPEND: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 static SINCE: LazyLock<Script> = LazyLock::new(|| {
-    script("return {first[1], first[2], redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[2], '+inf')}")
+    script("return {first[1], first[2], redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[2], '+inf'), text(newest())}")
 });
 static BEAT: LazyLock<Script> = LazyLock::new(|| {
     script(
@@ -109,6 +114,8 @@ pub struct Ledger {
     pub id: String,
     /// Rules up to this epoch may have been taken out, by number or age.
     pub floor: u64,
+    /// The newest epoch, of rules that are not ours too.
+    pub newest: u64,
     /// The rules after the epoch that was asked for.
     pub rules: Vec<Rule>,
 }
@@ -136,6 +143,7 @@ impl Tier {
         let deadline = Instant::now() + wait;
         // From before the rule is told, so that no answer is missed.
         let mut answers = self.answers.subscribe();
+        let rule = self.integrity.seal_rule(&rule);
         let max_age_ms = u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX);
         let (epoch, listening): (u64, Vec<u64>) = self
             .script(&APPEND, |call| {
@@ -164,13 +172,23 @@ impl Tier {
     /// # Errors
     /// [`Failure`] when Redis does not give them.
     pub async fn ledger_since(&self, epoch: u64) -> Result<Ledger, Failure> {
-        let (id, floor, rules): (String, f64, Vec<Bytes>) = self
+        let (id, floor, rules, newest): (String, f64, Vec<Bytes>, String) = self
             .script(&SINCE, |call| {
                 call.arg(epoch);
             })
             .await?;
         // Epochs are whole and below 2^53.
-        Ok(Ledger { id, floor: floor as u64, rules: rules.iter().filter_map(Rule::parse).collect() })
+        let rules = rules.iter().filter_map(Rule::parse).filter_map(|rule| self.proved(rule)).collect();
+        Ok(Ledger { id, floor: floor as u64, newest: newest.parse().unwrap_or(floor as u64), rules })
+    }
+
+    /// The rule as it was appended, if it was by a service that has the key.
+    pub(super) fn proved(&self, sealed: Rule) -> Option<Rule> {
+        let rule = self.integrity.open_rule(&sealed.rule);
+        if rule.is_none() && !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!("purges in Redis are not written with redis.integrity_key and are not done");
+        }
+        Some(Rule { epoch: sealed.epoch, rule: rule? })
     }
 
     /// Tells that this replica has done every rule up to `epoch`; true when Redis took it.

@@ -16,6 +16,7 @@ use super::Tier;
 use super::keys;
 use super::ledger::{Ledger, Rule};
 use super::link::Failure;
+use crate::cache::ledger::is_far_ahead;
 
 /// Notices that may wait for their reader.
 const NOTICES: usize = 1_024;
@@ -148,17 +149,17 @@ impl Ear {
     /// Reads the whole ledger and says so.
     async fn connect(&mut self) -> Result<(), End> {
         let tier = self.tier()?;
-        let newest = |ledger: &Ledger| ledger.rules.last().map_or(ledger.floor, |rule| rule.epoch);
         let mut ledger = tier.ledger_since(0).await?;
-        if ledger.id == self.id && newest(&ledger) < self.epoch {
-            // Restored from an older copy: its records are back, and rules that were heard are gone for who starts later.
-            tier.ledger_replace(&self.id, self.epoch).await?;
+        if ledger.newest < self.epoch && (ledger.id == self.id || !is_far_ahead(self.epoch)) {
+            // Restored from an older copy: its records are back, and rules that were heard are gone for who starts later. Or a
+            // new one by a clock that is behind: its purges would be older than what was downloaded after those that were heard.
+            tier.ledger_replace(&ledger.id, self.epoch).await?;
             ledger = tier.ledger_since(0).await?;
         }
         drop(tier);
         self.id.clone_from(&ledger.id);
         // An epoch heard of another ledger means nothing in this one.
-        self.epoch = newest(&ledger);
+        self.epoch = ledger.newest;
         self.say(Notice::Connected(ledger)).await
     }
 
@@ -171,14 +172,19 @@ impl Ear {
         for rule in ledger.rules {
             self.hear(rule).await?;
         }
+        // Rules that are not ours are not read again and again.
+        self.epoch = self.epoch.max(ledger.newest);
         Ok(())
     }
 
     /// A message names the rule before it: a Cluster may lose messages between its nodes.
     async fn told(&mut self, payload: &Bytes) -> Result<(), End> {
         let Some(Rule { epoch: before, rule }) = Rule::parse(payload) else { return Ok(()) };
-        match Rule::parse(&rule) {
-            Some(rule) if before <= self.epoch => self.hear(rule).await,
+        let told = Rule::parse(&rule).and_then(|rule| Some(self.tier().ok()?.proved(rule)));
+        match told {
+            // The ledger knows nothing of it.
+            Some(None) => Ok(()),
+            Some(Some(rule)) if before <= self.epoch && !is_far_ahead(rule.epoch) => self.hear(rule).await,
             _ => self.catch_up().await,
         }
     }

@@ -12,6 +12,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::Settings;
+use super::integrity::Integrity;
 use super::keys;
 use super::link::{Failure, Link, Op};
 use crate::cache::{Entry, codec};
@@ -54,6 +55,7 @@ struct Forget {
 struct Shared {
     link: Arc<Link>,
     settings: Settings,
+    integrity: Integrity,
     /// Numbers jobs in the order in which they were put.
     number: AtomicU64,
     waiting: AtomicUsize,
@@ -80,10 +82,11 @@ pub(super) struct Drain {
 }
 
 impl Writer {
-    pub(super) fn new(link: Arc<Link>, settings: Settings) -> (Self, Drain) {
+    pub(super) fn new(link: Arc<Link>, settings: Settings, integrity: Integrity) -> (Self, Drain) {
         let shared = Arc::new(Shared {
             link,
             settings,
+            integrity,
             number: AtomicU64::new(1),
             waiting: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
@@ -200,11 +203,15 @@ impl Shared {
                 let ttl = self.settings.ttl.min(record.lifetime.worth_keeping(SystemTime::now()));
                 let overtaken = self.forgotten().get(&key).is_some_and(|last| number < *last);
                 if !overtaken && !ttl.is_zero() {
-                    self.set(keys::source(&key), codec::encode_record(&record), ttl).await;
+                    let name = keys::source(&key);
+                    let value = codec::encode_record(&record).map(|value| self.integrity.seal(&name, value));
+                    self.set(name, value, ttl).await;
                 }
             }
             Job::Variant(wish, key, entry) => {
-                let kept = self.set(keys::variant(&key), codec::encode_entry(&entry), self.settings.ttl).await;
+                let name = keys::variant(&key);
+                let value = codec::encode_entry(&entry).map(|value| self.integrity.seal(&name, value));
+                let kept = self.set(name, value, self.settings.ttl).await;
                 if let Some(wish) = wish.filter(|_| kept) {
                     self.set_alias(&wish, &key).await;
                 }

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use super::super::keys::{Key, Kind};
 use super::super::read::{self, Shown};
-use super::{DEADLINE, LIFETIME, key, secret};
+use super::{DEADLINE, LIFETIME, TERABYTE, key, secret};
 use crate::store::Address;
 
 /// Connections of one process; more than a server has by default would be a mistake of digits.
 const CONNECTIONS: u32 = 1_000;
+/// Less than this is taken by tables and indexes that hold nothing.
+const SMALLEST: u64 = 1_000_000;
 /// Between a burden on the store and a loss that is worth mentioning.
 const FLUSH: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(600)];
 
@@ -59,5 +61,17 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Duration,
         |d, v| read::duration(v, LIFETIME).map(|t| d.config.metadata.retention = t),
         |d| Shown::duration(d.config.metadata.retention),
+    ),
+    key(
+        "metadata.max_bytes",
+        Kind::Bytes,
+        |d, v| {
+            d.config.metadata.max_bytes = read::bytes(v, 0..=TERABYTE)?;
+            match d.config.metadata.max_bytes {
+                1..SMALLEST => Err("must be 0, which is no bound, or 1MB at least".into()),
+                _ => Ok(()),
+            }
+        },
+        |d| Shown::bytes(d.config.metadata.max_bytes),
     ),
 ];

@@ -47,4 +47,13 @@ pub(super) const KEYS: &[Key] = &[
         |d, v| read::bytes(v, 1..=VALUE).map(|n| d.config.redis.max_value_bytes = n),
         |d| Shown::bytes(d.config.redis.max_value_bytes),
     ),
+    secret(
+        "redis.integrity_key",
+        Kind::Text,
+        |d, v| {
+            d.config.redis.integrity_key = read::optional(v)?.map(read::secret).transpose()?;
+            Ok(())
+        },
+        |d| Shown::text(d.config.redis.integrity_key.as_ref().map_or("", |_| "***")),
+    ),
 ];

@@ -49,6 +49,12 @@ pub(super) const KEYS: &[Key] = &[
         |d| Shown::list(&d.config.http.admin_hosts, toml::Value::from),
     ),
     key(
+        "server.trusted_proxies",
+        Kind::Texts,
+        |d, v| read::list(v, read::network).map(|l| d.config.http.trusted_proxies = l),
+        |d| Shown::list(&d.config.http.trusted_proxies, |net| net.to_string().into()),
+    ),
+    key(
         "server.next_path",
         Kind::Text,
         |d, v| {

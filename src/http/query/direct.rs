@@ -3,8 +3,10 @@
 //! A parameter is a constant with its names and its codes; the parser collects the texts in one pass over the query and
 //! then reads them, so that the first mistake in the query string is the one reported.
 
-use super::signature;
-use super::{Invalid, MAX_EDGE, Pairs, Sizes, digits, is_ignored};
+use std::time::SystemTime;
+
+use super::signature::{self, Passed};
+use super::{Invalid, MAX_EDGE, Pairs, Signing, Sizes, digits, is_ignored};
 use crate::format::{ImageFormat, Negotiated};
 use crate::variant::{Fit, FormatWish, Quality, Rgb, Wish};
 
@@ -14,6 +16,8 @@ pub(in crate::http) struct Asked<'q> {
     /// The source, not yet judged.
     pub(in crate::http) url: &'q str,
     pub(in crate::http) wish: Wish,
+    /// How long the request may be answered.
+    pub(in crate::http) passed: Passed,
 }
 
 struct Parameter {
@@ -45,6 +49,8 @@ parameters! {
     DPR = "dpr", ["dpr"];
     BACKGROUND = "background", ["bg"];
     SIGNATURE = "signature", ["s"];
+    EXPIRY = "expiry", ["e"];
+    KEY_NAME = "kid", ["kid"];
     PLACEHOLDER_FORMAT = "format", ["format"];
 }
 
@@ -103,14 +109,14 @@ pub(in crate::http) fn direct<'p>(
     raw: &str,
     sizes: &Sizes,
     negotiated: Negotiated,
+    now: SystemTime,
 ) -> Result<Asked<'p>, Invalid> {
-    let known = [&URL, &WIDTH, &HEIGHT, &FORMAT, &QUALITY, &FIT, &DPR, &BACKGROUND, &SIGNATURE];
-    let [url, width, height, format, quality, fit, dpr, background, signature] = collect(pairs, known)?;
+    let known = [&URL, &WIDTH, &HEIGHT, &FORMAT, &QUALITY, &FIT, &DPR, &BACKGROUND, &SIGNATURE, &EXPIRY, &KEY_NAME];
+    let [url, width, height, format, quality, fit, dpr, background, signature, expiry, key] = collect(pairs, known)?;
     let url = required(url)?;
-    if let Some(signature) = signature {
-        signature::verify(path, raw, signature, &sizes.signing_keys)?;
-    }
-    let signed = signature.is_some();
+    let given = signature::Given { signature, expiry, key };
+    let passed = signature::verify(path, raw, given, &sizes.signing, now)?;
+    let signed = passed.signed;
     let dpr = dpr.map_or(Ok(100), density)?;
     let edge = |parameter: &Parameter, text: Option<&str>, heights: bool| {
         text.map(|text| {
@@ -123,15 +129,26 @@ pub(in crate::http) fn direct<'p>(
         })
         .transpose()
     };
+    let fit = match fit {
+        None => Fit::default(),
+        Some(name) => Fit::from_name(name).ok_or_else(|| FIT.invalid(name, "inside, cover, contain or fill"))?,
+    };
+    // A crop has a list of its own, where there is one.
+    let crops = sizes.crops.as_deref().filter(|_| !signed && fit != Fit::Inside);
+    let (width, height) = match (width, height, crops) {
+        (Some(width), Some(height), Some(crops)) => {
+            let crop = (pixels(&WIDTH, width, dpr)?, pixels(&HEIGHT, height, dpr)?);
+            listed_crop(crop, crops)?;
+            (Some(crop.0), Some(crop.1))
+        }
+        _ => (edge(&WIDTH, width, false)?, edge(&HEIGHT, height, true)?),
+    };
     let wish = Wish {
-        width: edge(&WIDTH, width, false)?,
-        height: edge(&HEIGHT, height, true)?,
+        width,
+        height,
         cap: sizes.cap(),
         max_pixels: sizes.max_output_pixels,
-        fit: match fit {
-            None => Fit::default(),
-            Some(name) => Fit::from_name(name).ok_or_else(|| FIT.invalid(name, "inside, cover, contain or fill"))?,
-        },
+        fit,
         quality: quality_of(quality, sizes, signed)?,
         format: match format {
             None | Some("auto") => FormatWish::Negotiated(negotiated),
@@ -142,23 +159,27 @@ pub(in crate::http) fn direct<'p>(
         },
         background: background.map(|text| colour(text, sizes, signed)).transpose()?,
     };
-    Ok(Asked { url, wish })
+    Ok(Asked { url, wish, passed })
 }
 
-/// Reads the query of `/placeholder`: the source and the text of `format`.
+/// Reads the query of `/placeholder`: the source, the text of `format`, and how long it may be answered.
 ///
 /// # Errors
 /// The first mistake, with its code.
 pub(in crate::http) fn placeholder<'p, T>(
     pairs: &'p Pairs<'_>,
+    (path, raw): (&str, &str),
+    (signing, now): (&Signing, SystemTime),
     format_named: impl FnOnce(&str) -> Option<T>,
-) -> Result<(&'p str, Option<T>), Invalid> {
-    let [url, format] = collect(pairs, [&URL, &PLACEHOLDER_FORMAT])?;
+) -> Result<(&'p str, Option<T>, Passed), Invalid> {
+    let known = [&URL, &PLACEHOLDER_FORMAT, &SIGNATURE, &EXPIRY, &KEY_NAME];
+    let [url, format, signature, expiry, key] = collect(pairs, known)?;
     let url = required(url)?;
+    let passed = signature::verify(path, raw, signature::Given { signature, expiry, key }, signing, now)?;
     let expected = "json, blurhash, thumbhash, png, svg or css";
     let format =
         format.map(|name| format_named(name).ok_or_else(|| PLACEHOLDER_FORMAT.invalid(name, expected))).transpose()?;
-    Ok((url, format))
+    Ok((url, format, passed))
 }
 
 /// A density of 1 to 4 with at most two decimals, in hundredths.
@@ -208,6 +229,17 @@ fn listed(
     }
     let what = if dpr == 100 { asked.to_string() } else { format!("{asked} (times dpr)") };
     Err(parameter.not_allowed(&what, list.collect()))
+}
+
+fn listed_crop(crop: (u32, u32), crops: &[(u32, u32)]) -> Result<(), Invalid> {
+    if crops.contains(&crop) {
+        return Ok(());
+    }
+    let shown = |(width, height): &(u32, u32)| format!("{width}x{height}");
+    let allowed: Vec<String> = crops.iter().map(shown).collect();
+    let allowed = if allowed.is_empty() { "none".to_owned() } else { allowed.join(", ") };
+    let detail = format!("fit to {} is not allowed (images.crops); allowed are: {allowed}", shown(&crop));
+    Err(Invalid::new("crop_not_allowed", detail))
 }
 
 fn colour(text: &str, sizes: &Sizes, signed: bool) -> Result<Rgb, Invalid> {

@@ -1,16 +1,20 @@
 //! Tables for both parsers: what is read, and what is refused with which code or text.
 //! Law: a row has one fault, so that it can only fail for its own reason.
 
+use std::time::SystemTime;
+
 use super::*;
 use crate::format::{ImageFormat, Negotiated, negotiate};
 use crate::source::Refusal;
+use crate::telemetry::Secret;
 use crate::variant::{Fit, FormatWish, Rgb, Wish};
 
 const ANY: Negotiated = Negotiated { preferred: None, webp: false };
+const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
 fn ask(query: &str, sizes: &Sizes) -> Result<Wish, &'static str> {
     let pairs = Pairs::parse(query).map_err(|e| e.code)?;
-    direct(&pairs, "/image", query, sizes, ANY).map(|asked| asked.wish).map_err(|e| e.code)
+    direct(&pairs, "/image", query, sizes, ANY, NOW).map(|asked| asked.wish).map_err(|e| e.code)
 }
 
 fn wish() -> Wish {
@@ -61,7 +65,7 @@ fn image_reads_every_parameter() {
         assert_eq!(ask(&format!("url=/a.jpg&{query}"), &sizes), Ok(expected), "{query}");
     }
     let pairs = Pairs::parse("url=https%3A%2F%2Fa%2Fb%3Fc%3Dd%26e").unwrap();
-    assert_eq!(direct(&pairs, "/image", "", &sizes, ANY).unwrap().url, "https://a/b?c=d&e");
+    assert_eq!(direct(&pairs, "/image", "", &sizes, ANY, NOW).unwrap().url, "https://a/b?c=d&e");
 }
 
 #[test]
@@ -129,7 +133,7 @@ fn details_say_what_would_be_right() {
     let sizes = Sizes { device_sizes: vec![640, 64], image_sizes: vec![64], ..Sizes::default() };
     let detail = |query: &str| {
         let pairs = Pairs::parse(query).unwrap();
-        direct(&pairs, "/image", query, &sizes, ANY).unwrap_err().detail
+        direct(&pairs, "/image", query, &sizes, ANY, NOW).unwrap_err().detail
     };
     assert_eq!(detail("url=a&w=100"), "w of 100 is not allowed; allowed are 64, 640");
     assert_eq!(detail("url=a&w=50&dpr=2"), "w of 100 (times dpr) is not allowed; allowed are 64, 640");
@@ -161,7 +165,10 @@ fn snap_rounds_up_to_the_next_entry_or_the_largest() {
 #[test]
 fn a_signature_lifts_the_lists_but_not_the_hard_limits() {
     use hmac::{Hmac, KeyInit as _, Mac as _};
-    let sizes = Sizes { signing_keys: vec![Secret::new("k")], ..Sizes::default() };
+    let sizes = Sizes {
+        signing: Signing { keys: vec![SigningKey::unnamed(Secret::new("k"))], required: false },
+        ..Sizes::default()
+    };
     let signed = |query: &str| {
         let mut pairs: Vec<_> = query.split('&').collect();
         pairs.sort_unstable();
@@ -193,7 +200,9 @@ fn the_default_quality_is_75_or_the_nearest_listed() {
 fn placeholder_takes_two_parameters() {
     let read = |query: &str| {
         let pairs = Pairs::parse(query).unwrap();
-        placeholder(&pairs, |name| (name == "svg").then_some(1)).map(|(url, n)| (url.to_owned(), n)).map_err(|e| e.code)
+        let (asked, signing) = (("/placeholder", query), (&Signing::default(), NOW));
+        let read = placeholder(&pairs, asked, signing, |name| (name == "svg").then_some(1));
+        read.map(|(url, n, _)| (url.to_owned(), n)).map_err(|e| e.code)
     };
     assert_eq!(read("url=a"), Ok(("a".into(), None)));
     assert_eq!(read("format=svg&url=a&utm_x=1"), Ok(("a".into(), Some(1))));

@@ -3,6 +3,8 @@
 //! The law: **a drawing reaches nothing outside itself** (no file, no network, no other SVG; pictures only as data URLs,
 //! judged like any source), and its cost is weighed before it is drawn: expanded elements, depth, effects times pixels.
 
+mod layers;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +29,10 @@ const MAX_WEIGHT: u64 = 200_000;
 const MAX_DEPTH: u32 = 256;
 /// Layers and filter steps that elements need, references followed, times pixels drawn.
 const MAX_EFFECT_PIXELS: u64 = 8_000_000_000;
+/// Bytes of layers that may be there at once for a pixel drawn.
+pub(in crate::imaging) const LAYERS: u64 = 16;
+/// And however small it is.
+pub(in crate::imaging) const SMALL_LAYERS: u64 = 32_000_000;
 /// The drawing recurses deeper than a worker's stack allows.
 const STACK: usize = 64 << 20;
 /// Properties that make an element a layer of its own.
@@ -51,7 +57,7 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let scale = (limits.max_pixels as f64 / (width * height)).sqrt().min(edge).min(1.0);
     let side = |side: f64| (side * scale).floor().max(1.0) as u32;
     // Layers of effects beside the canvas and the picture.
-    Ok(Header { working: 24, ..Header::still(side(width), side(height), true) })
+    Ok(Header { working: 8 + LAYERS as u32, ..Header::still(side(width), side(height), true) })
 }
 
 /// Draws at exactly this size, aspect not kept: the caller has computed it.
@@ -63,6 +69,11 @@ pub(crate) fn draw(bytes: &[u8], width: u32, height: u32, limits: &Limits) -> Re
         let (value, limit) = (effects.saturating_mul(u64::from(width) * u64::from(height)), MAX_EFFECT_PIXELS);
         if value > limit {
             return Err(Error::OutputTooLarge { what: "SVG effects", value, limit });
+        }
+        let pixels = u64::from(width) * u64::from(height);
+        let (value, limit) = (layers::live_bytes(&tree, width, height), pixels * LAYERS + SMALL_LAYERS);
+        if value > limit {
+            return Err(Error::OutputTooLarge { what: "memory of SVG layers", value, limit });
         }
         let mut pixmap = Pixmap::new(width, height).ok_or_else(|| malformed("an empty size"))?;
         let size = tree.size();
@@ -300,6 +311,12 @@ mod tests {
         assert!(draw(&svg(&blurs), 8, 4, &limits()).is_ok());
         let refused = draw(&svg(&blurs), 8000, 4000, &limits());
         assert!(matches!(refused, Err(Error::OutputTooLarge { what: "SVG effects", .. })), "{refused:?}");
+        // Each draws, so that none is left out.
+        let open = "<g opacity='0.9'><rect width='8' height='4'/>".repeat(200);
+        let layers = format!("{open}{}", "</g>".repeat(200));
+        assert!(draw(&svg(&layers), 64, 32, &limits()).is_ok());
+        let refused = draw(&svg(&layers), 2000, 1000, &limits());
+        assert!(matches!(refused, Err(Error::OutputTooLarge { what: "memory of SVG layers", .. })), "{refused:?}");
         let laughs = "<!DOCTYPE svg [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;'><!ENTITY c '&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;'><!ENTITY d '&c;&c;&c;&c;&c;&c;&c;&c;&c;&c;'>]><svg xmlns='http://www.w3.org/2000/svg' width='1' height='1'><text>&d;</text></svg>";
         // Bounded by the parser; what matters is that it ends.
         let _ = draw(laughs.as_bytes(), 1, 1, &limits());

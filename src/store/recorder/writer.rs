@@ -15,6 +15,7 @@ use super::super::engine::Error;
 use super::super::rows::{Batch, Keys, Purge, Scope, Stamp};
 use super::{LATE, Shared};
 use crate::record::SourceKey;
+use crate::store::Extent;
 
 /// Pauses between attempts to write the same batch.
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
@@ -24,6 +25,12 @@ const LIMITS: u32 = 3;
 const STUCK: Duration = Duration::from_secs(5);
 /// How often retention is seen to.
 const RETENTION: Duration = Duration::from_secs(3_600);
+/// How often the size is seen to.
+const SIZE: Duration = Duration::from_secs(30);
+/// What is left of the size where there was too much, in hundredths: room for a while.
+const KEPT: u64 = 90;
+/// Until a store has counted what it has after a removal.
+const COUNTED: Duration = Duration::from_secs(2);
 /// Sources removed in one transaction, and the pause after it.
 const REMOVED: (u32, Duration) = (200, Duration::from_millis(50));
 
@@ -37,20 +44,34 @@ pub(super) struct Writer {
     failing: Option<Instant>,
     /// Sources that retention took away so far.
     removed: u64,
+    /// Sources that are to be left, while there is too little room.
+    enough: Option<u64>,
+    /// Those that were.
+    crowded_out: u64,
 }
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, writer: fastrand::u64(..), batch: 0, complained: false, failing: None, removed: 0 }
+        Self {
+            shared,
+            writer: fastrand::u64(..),
+            batch: 0,
+            complained: false,
+            failing: None,
+            removed: 0,
+            enough: None,
+            crowded_out: 0,
+        }
     }
 
     pub(super) async fn run(mut self) {
         let mut next_flush = Instant::now() + self.shared.flush_interval;
         let mut next_retention = (!self.shared.retention.is_zero()).then_some(next_flush);
+        let mut next_size = (self.shared.max_bytes > 0).then_some(next_flush);
         loop {
             tokio::select! {
                 () = self.shared.wake.notified() => {}
-                () = sleep_until(next_retention.map_or(next_flush, |next| next.min(next_flush))) => {}
+                () = sleep_until(next_retention.into_iter().chain(next_size).fold(next_flush, Instant::min)) => {}
             }
             // Read first: what was put before it was set is then taken.
             let stopping = self.shared.stopping.load(Ordering::Acquire);
@@ -64,6 +85,9 @@ impl Writer {
             }
             if next_retention.is_some_and(|next| Instant::now() >= next) {
                 next_retention = Some(Instant::now() + self.retain().await);
+            }
+            if next_size.is_some_and(|next| Instant::now() >= next) {
+                next_size = Some(Instant::now() + self.make_room().await);
             }
         }
     }
@@ -201,7 +225,7 @@ impl Writer {
     /// written in between.
     async fn retain(&mut self) -> Duration {
         let limit = before(SystemTime::now(), self.shared.retention);
-        match self.shared.store.expire(limit, REMOVED.0).await {
+        match self.shared.store.expire(Some(limit), REMOVED.0).await {
             Ok(count) => {
                 self.removed += count;
                 if count >= REMOVED.0.into() {
@@ -215,5 +239,51 @@ impl Writer {
             tracing::info!(sources = removed, "sources that were not seen for long are forgotten");
         }
         RETENTION
+    }
+
+    /// Forgets some of what was not seen for longest, where there is more than may be; gives the pause, as
+    /// [`Self::retain`].
+    async fn make_room(&mut self) -> Duration {
+        let removed = async {
+            let extent = self.shared.store.extent().await?;
+            self.enough = self.enough.or_else(|| enough(extent, self.shared.max_bytes));
+            // Counted again each time: other replicas do the same.
+            let excess = self.enough.map_or(0, |enough| extent.sources.saturating_sub(enough));
+            let part = excess.min(REMOVED.0.into()) as u32;
+            if part == 0 { Ok(0) } else { self.shared.store.expire(None, part).await }
+        };
+        match removed.await {
+            Ok(count) if count > 0 => {
+                self.crowded_out += count;
+                return REMOVED.1;
+            }
+            Ok(_) if self.enough.take().is_some() => return COUNTED,
+            Ok(_) | Err(Error::Down) => {}
+            Err(error) => tracing::debug!(%error, "the size of the metadata store is seen to later"),
+        }
+        let sources = std::mem::take(&mut self.crowded_out);
+        if sources > 0 {
+            let max_bytes = self.shared.max_bytes;
+            tracing::warn!(sources, max_bytes, "forgotten for room: the metadata store was larger than it may be");
+        }
+        SIZE
+    }
+}
+
+/// Sources that take [`KEPT`] of `max` bytes, where there are more than `max`.
+fn enough(Extent { bytes, sources }: Extent, max: u64) -> Option<u64> {
+    let part = (max / 100 * KEPT) as f64 / bytes as f64;
+    (bytes > max).then(|| ((sources as f64 * part) as u64).min(sources.saturating_sub(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_goes_and_a_little_more() {
+        let enough = |bytes, sources| super::enough(Extent { bytes, sources }, 1_000);
+        assert_eq!([enough(0, 0), enough(1_000, 10)], [None, None]);
+        assert_eq!([enough(1_001, 100), enough(1_900, 100), enough(1_900, 0)], [Some(89), Some(47), Some(0)]);
     }
 }

@@ -53,17 +53,24 @@ pub(crate) struct Setup {
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
     command: &'static str,
+    descriptors: Option<u32>,
 }
 
 impl Setup {
     /// Free loopback ports, and the loopback origin allowed; everything else as it ships.
     pub(crate) fn new() -> Self {
-        Self { values: BTreeMap::new(), environment: Vec::new(), arguments: Vec::new(), command: "serve" }
-            .text("server.listen", "127.0.0.1:0")
-            .text("server.admin_listen", "127.0.0.1:0")
-            .text("server.drain_delay", "0s")
-            .set("sources.domains", r#"["127.0.0.1"]"#)
-            .set("sources.allow_local_ip", true)
+        Self {
+            values: BTreeMap::new(),
+            environment: Vec::new(),
+            arguments: Vec::new(),
+            command: "serve",
+            descriptors: None,
+        }
+        .text("server.listen", "127.0.0.1:0")
+        .text("server.admin_listen", "127.0.0.1:0")
+        .text("server.drain_delay", "0s")
+        .set("sources.domains", r#"["127.0.0.1"]"#)
+        .set("sources.allow_local_ip", true)
     }
 
     /// Any host may be named, so that the address guard alone stands between a request and the network.
@@ -120,12 +127,25 @@ impl Setup {
 
     fn command(&self, dir: &TempDir) -> Command {
         let file = dir.write("pixgate.toml", self.toml());
-        let mut command = Command::new(BINARY);
+        let mut command = match self.descriptors {
+            None => Command::new(BINARY),
+            Some(number) => {
+                let mut command = Command::new("sh");
+                command.arg("-c").arg(format!("ulimit -n {number}; exec \"$0\" \"$@\"")).arg(BINARY);
+                command
+            }
+        };
         // Nothing is left behind by a process that is killed.
         command.env_clear().env("TMPDIR", dir.path()).envs(self.environment.iter().cloned()).current_dir(dir.path());
         command.arg(self.command).arg("--config").arg(file).args(&self.arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
+    }
+
+    /// Files and connections that the process may have open, and no more.
+    pub(crate) fn descriptors(mut self, number: u32) -> Self {
+        self.descriptors = Some(number);
+        self
     }
 
     /// Starts the service and waits until it has printed where it listens. Where the environment asks for it
