@@ -6,6 +6,8 @@ SHELL := /bin/bash
 # Debian packages: cmake and nasm build libaom (the AVIF encoder); libc6-dev and gcc link.
 BUILD_PACKAGES := gcc g++ make cmake nasm perl ca-certificates
 FUZZ_SECONDS ?= 30
+# Tests of the service that are run once more with Redis behind it: what it keeps, forgets and waits for.
+OVER_REDIS := caching:: counts:: fetching:: image_route:: load:: next_serving:: placeholder privacy:: purge:: quality:: refine:: reload:: sharing::
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -14,12 +16,13 @@ setup: ## Install the Debian packages that building needs (as root; otherwise na
 	@scripts/packages.sh $(BUILD_PACKAGES)
 
 run: setup ## Build and start the demo: the service, sample pictures, and a page to look at
-	cargo run --release --locked -- demo
+	cargo run --profile demo --locked -- demo
 
 test: setup ## Run all tests (PIXGATE_CORPUS=DIR adds the wide sweep over DIR)
 	@scripts/packages.sh redis-server postgresql
 	cargo test --locked --no-fail-fast
-	PIXGATE_TEST_REDIS=1 cargo test --locked --no-fail-fast --test api -- --skip corpus
+	if [ -n "$$PIXGATE_CORPUS" ]; then cargo test --locked --test api -- --ignored corpus; fi
+	PIXGATE_TEST_REDIS=1 cargo test --locked --no-fail-fast --test api -- $(OVER_REDIS)
 	scripts/test-next.sh
 
 test-next: setup ## The Next.js part of the tests: package, example and README in Chromium, Next.js 14 to 16, compare-next

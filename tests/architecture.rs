@@ -29,7 +29,7 @@ const ROWS: [(&str, u8); 16] = [
 /// Crates and the only rooms that may name them.
 const CRATES: [(&str, &[&str]); 8] = [
     ("actix_web::", &["http", "app"]),
-    ("reqwest::", &["source"]),
+    ("reqwest::", &["source", "cli"]),
     ("sqlx::", &["store"]),
     ("redis::", &["cache"]),
     ("resvg::", &["imaging"]),
@@ -43,6 +43,10 @@ const PURE: [&str; 3] = ["format", "variant", "record"];
 const IMPURE: [&str; 6] = ["std::fs", "std::net", "tokio::", "async fn", "SystemTime::now", "Instant::now"];
 
 fn sources() -> BTreeMap<PathBuf, String> {
+    rust_files("src")
+}
+
+fn rust_files(folder: &str) -> BTreeMap<PathBuf, String> {
     fn walk(dir: &Path, found: &mut BTreeMap<PathBuf, String>) {
         for entry in fs::read_dir(dir).expect("readable directory") {
             let path = entry.expect("readable entry").path();
@@ -55,7 +59,7 @@ fn sources() -> BTreeMap<PathBuf, String> {
         }
     }
     let mut found = BTreeMap::new();
-    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut found);
     found
 }
 
@@ -70,10 +74,36 @@ fn row(room: &str) -> u8 {
     ROWS.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("room {room} has no row")).1
 }
 
-/// Lines of code: without comment lines, and without the tests at the end of a file.
-fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let tests = text.find("#[cfg(test)]\nmod ").unwrap_or(text.len());
-    text[..tests].lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
+/// Statements of code with the lines they begin in: without comments, without the bodies of test modules, and with what a
+/// `use` brings in over several lines in one.
+fn code(text: &str) -> Vec<(usize, String)> {
+    let mut found: Vec<(usize, String)> = Vec::new();
+    let mut lines = text.lines().enumerate().peekable();
+    while let Some((at, line)) = lines.next() {
+        if line == "#[cfg(test)]"
+            && lines.peek().is_some_and(|(_, next)| next.starts_with("mod ") && next.ends_with('{'))
+        {
+            // Formatted code closes a module in the first column.
+            let _body = lines.by_ref().find(|(_, line)| *line == "}");
+            continue;
+        }
+        if line.trim_start().starts_with("//") {
+            continue;
+        }
+        let mut statement = line.to_owned();
+        let is_use = |line: &str| {
+            ["use ", "pub use ", "pub(super) use ", "pub(crate) use "].iter().any(|word| line.starts_with(word))
+        };
+        if is_use(line.trim_start()) {
+            while !statement.contains(';')
+                && let Some((_, more)) = lines.next()
+            {
+                statement.push_str(more.trim());
+            }
+        }
+        found.push((at, statement));
+    }
+    found
 }
 
 /// Whether a line names a path that begins with `name`: `redis::Client`, but not `cache::redis::Tier`.
@@ -115,43 +145,94 @@ fn imported(line: &str) -> Vec<String> {
     rooms
 }
 
-#[test]
-fn imports_point_down() {
+/// What a file imports from above.
+fn climbs(path: &Path, text: &str) -> Vec<String> {
+    let own = room(path);
+    if own == "lib" {
+        return Vec::new();
+    }
     let mut climbs = Vec::new();
-    for (path, text) in sources() {
-        let own = room(&path);
-        if own == "lib" {
-            continue;
-        }
-        for (at, line) in code(&text) {
-            for other in imported(line).into_iter().filter(|other| *other != own) {
-                if row(&other) >= row(&own) {
-                    climbs.push(format!("{}:{}: {own} imports {other}", path.display(), at + 1));
-                }
+    for (at, statement) in code(text) {
+        for other in imported(&statement).into_iter().filter(|other| *other != own) {
+            if row(&other) >= row(&own) {
+                climbs.push(format!("{}:{}: {own} imports {other}", path.display(), at + 1));
             }
         }
     }
-    assert!(climbs.is_empty(), "{}", climbs.join("\n"));
+    climbs
+}
+
+/// Crates that a file names outside their rooms, and what makes a pure room impure.
+fn strays(path: &Path, text: &str) -> Vec<String> {
+    let own = room(path);
+    let mut strays = Vec::new();
+    for (at, statement) in code(text) {
+        for (name, rooms) in CRATES {
+            if names(&statement, name) && !rooms.contains(&own.as_str()) {
+                strays.push(format!("{}:{}: {name} in {own}", path.display(), at + 1));
+            }
+        }
+        if PURE.contains(&own.as_str()) {
+            let impure = IMPURE.iter().filter(|what| statement.contains(**what));
+            strays.extend(impure.map(|what| format!("{}:{}: {what} in pure {own}", path.display(), at + 1)));
+        }
+    }
+    strays
+}
+
+#[test]
+fn imports_point_down() {
+    let found: Vec<_> = sources().iter().flat_map(|(path, text)| climbs(path, text)).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 #[test]
 fn crates_stay_in_their_rooms() {
-    let mut strays = Vec::new();
+    let found: Vec<_> = sources().iter().flat_map(|(path, text)| strays(path, text)).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Every place of a file where a statement may stand.
+fn places(text: &str) -> Vec<usize> {
+    let mut places = Vec::new();
+    let mut at = 0;
+    let mut in_tests = false;
+    let mut before = "";
+    for line in text.split_inclusive('\n') {
+        let bare = line.trim_end();
+        if before == "#[cfg(test)]" && bare.starts_with("mod ") && bare.ends_with('{') {
+            in_tests = true;
+        }
+        // At the top level, between items; nothing stands between an attribute and what it is of.
+        if !in_tests && before.is_empty() && !bare.starts_with([' ', '}', ')']) && !line.starts_with("//!") {
+            places.push(at);
+        }
+        if in_tests && bare == "}" {
+            in_tests = false;
+        }
+        before = bare;
+        at += line.len();
+    }
+    places.push(at);
+    places
+}
+
+#[test]
+fn no_place_of_a_file_is_out_of_sight() {
     for (path, text) in sources() {
-        let own = room(&path);
-        for (at, line) in code(&text) {
-            for (name, rooms) in CRATES {
-                if names(line, name) && !rooms.contains(&own.as_str()) {
-                    strays.push(format!("{}:{}: {name} in {own}", path.display(), at + 1));
-                }
+        if ["lib", "main", "cli"].contains(&room(&path).as_str()) {
+            // Nothing is above them.
+            continue;
+        }
+        for at in places(&text) {
+            for wrong in ["use crate::cli::Thing;\n", "use crate::{\n    format::Thing,\n    cli::Thing,\n};\n"] {
+                let broken = format!("{}{wrong}{}", &text[..at], &text[at..]);
+                assert!(!climbs(&path, &broken).is_empty(), "{}: {wrong:?} at byte {at} is not seen", path.display());
             }
-            if PURE.contains(&own.as_str()) {
-                let impure = IMPURE.iter().filter(|what| line.contains(**what));
-                strays.extend(impure.map(|what| format!("{}:{}: {what} in pure {own}", path.display(), at + 1)));
-            }
+            let stray = format!("{}use sqlx::{{\n    PgPool,\n}};\n{}", &text[..at], &text[at..]);
+            assert!(room(&path) == "store" || !strays(&path, &stray).is_empty(), "{}: at {at}", path.display());
         }
     }
-    assert!(strays.is_empty(), "{}", strays.join("\n"));
 }
 
 #[test]
@@ -189,4 +270,23 @@ fn the_reader_of_imports_sees_groups() {
     assert!(imported("use super::Thing;").is_empty());
     assert!(names("use redis::Client;", "redis::") && names("let x = ::redis::cmd();", "redis::"));
     assert!(!names("use crate::cache::redis::Tier;", "redis::") && !names("credis::x", "redis::"));
+}
+
+#[test]
+fn pages_that_are_cited_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut cited = 0;
+    let mut dangling = Vec::new();
+    for (path, text) in rust_files("src").into_iter().chain(rust_files("tests")) {
+        for (end, _) in text.match_indices(".md") {
+            let start = text[..end].rfind(|c: char| !(c.is_ascii_alphanumeric() || "-_./".contains(c)));
+            let page = &text[start.map_or(0, |at| at + 1)..end + ".md".len()];
+            let there = [root.join(page), root.join("docs/development").join(page), root.join("fixtures").join(page)];
+            cited += 1;
+            if page != ".md" && !there.iter().any(|path| path.exists()) {
+                dangling.push(format!("{}: {page}", path.display()));
+            }
+        }
+    }
+    assert!(cited > 5 && dangling.is_empty(), "{}", dangling.join("\n"));
 }

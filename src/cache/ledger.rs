@@ -7,7 +7,6 @@
 
 use std::cmp::Ordering as Order;
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, SystemTime};
@@ -68,12 +67,7 @@ fn host_tag(host: &str) -> String {
 
 /// Half of the hash, in digits that no CDN folds into each other.
 fn source_tag(key: &SourceKey) -> String {
-    let mut tag = format!("{TAG}-source-");
-    for byte in &key.as_bytes()[..16] {
-        // Writing to a String cannot fail.
-        let _ = write!(tag, "{byte:02x}");
-    }
-    tag
+    format!("{TAG}-source-{}", hex::encode(&key.as_bytes()[..16]))
 }
 
 impl Named<'_> {

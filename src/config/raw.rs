@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use strsim::levenshtein;
 use toml::Value;
 use toml::de::{DeTable, DeValue};
 
@@ -296,23 +297,9 @@ fn unknown(name: &str, origin: &Origin) -> Problem {
 
 fn suggestion(name: &str, known: impl Iterator<Item = String>) -> String {
     // A third of the name may differ; beyond that a suggestion misleads.
-    let nearest = known.map(|candidate| (distance(name, &candidate), candidate)).min();
+    let nearest = known.map(|candidate| (levenshtein(name, &candidate), candidate)).min();
     match nearest {
         Some((edits, candidate)) if edits <= name.len().div_ceil(3) => format!("; did you mean {candidate}?"),
         _ => String::new(),
     }
-}
-
-/// Levenshtein's distance: insertions, deletions and replacements of one character.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.chars().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }

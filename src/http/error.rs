@@ -1,7 +1,7 @@
 //! The one table: what went wrong → status, stable code, what each dialect tells its client, what the log is told.
 //!
 //! The law: client text is not log text. "Not allowed" has one public text whatever the reason, so that answers draw no
-//! map of the network (THREATS.md); reasons go to the log. No error is stored by anybody: its cache policy is no-store.
+//! map of the network (threat-model.md); reasons go to the log. No error is stored by anybody: its cache policy is no-store.
 
 mod asker;
 mod table;
@@ -29,7 +29,7 @@ use crate::telemetry::Loggable;
 pub(super) enum Dialect {
     /// `application/problem+json` (RFC 9457).
     Problem,
-    /// The plain texts of Next.js (NEXTJS.md §1.2 and §1.3).
+    /// The plain texts of Next.js (nextjs-contract.md §1.2 and §1.3).
     Next,
 }
 

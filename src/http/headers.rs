@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::TagField;
 use super::error::Problem;
@@ -219,6 +220,8 @@ pub(super) fn server_timing(status: CacheStatus, timings: &RequestTimings) -> He
     value(text)
 }
 
+/// What is not an attr-char of RFC 8187 §3.2.1, and its rarer marks: encoding more than is needed is allowed.
+const NOT_ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Longest file name sent, in characters, without its extension.
 const MAX_NAME: usize = 100;
 
@@ -234,14 +237,7 @@ pub(super) fn content_disposition(segment: &str, extension: &str, attachment: bo
     text.extend([".", extension, "\""]);
     if !name.is_ascii() {
         text.push_str("; filename*=UTF-8''");
-        for byte in name.bytes() {
-            // attr-char of RFC 8187 §3.2.1 without its rarer marks; encoding more than is needed is allowed.
-            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-                text.push(char::from(byte));
-            } else {
-                let _ = write!(text, "%{byte:02X}");
-            }
-        }
+        text.extend(utf8_percent_encode(&name, NOT_ATTR_CHAR));
         text.extend([".", extension]);
     }
     value(text)
@@ -257,7 +253,7 @@ pub(super) fn nameless_disposition(attachment: bool) -> HeaderValue {
 }
 
 fn file_name(segment: &str) -> Cow<'_, str> {
-    let decoded = if segment.contains('%') { Cow::Owned(percent_decoded(segment)) } else { Cow::Borrowed(segment) };
+    let decoded = percent_decode_str(segment).decode_utf8_lossy();
     let harmless = |c: char| !is_hazardous(c);
     let name = match decoded {
         Cow::Borrowed(text) => Cow::Borrowed(text.split('.').next().unwrap_or_default()),
@@ -276,26 +272,6 @@ fn file_name(segment: &str) -> Cow<'_, str> {
 fn is_hazardous(c: char) -> bool {
     c.is_control()
         || matches!(c, '"' | '\\' | '/' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
-}
-
-fn percent_decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let hex = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        match (byte, hex(at + 1), hex(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            _ => {
-                decoded.push(*byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 #[cfg(test)]

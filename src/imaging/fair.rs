@@ -4,10 +4,9 @@
 
 use std::time::Instant;
 
-use super::calibration;
 use super::codec::{Kind, quality, webp};
 use super::score::{LEAST, TILE, score};
-use super::{Decoded, Error, check, resize};
+use super::{Decoded, Error, Settings, check, decode, probe, resize};
 use crate::variant::{Effort, Quality, Rgb};
 
 /// Longest side of the copy in pixels.
@@ -38,7 +37,10 @@ impl Decoded {
             let middle_quality = Quality::new(middle).unwrap_or(Quality::DEFAULT);
             let native = quality::webp_quality(middle_quality, Effort::Fast, Kind::Small);
             let encoded = webp::encode_native(&copy, native, Effort::Fast)?;
-            if score(&copy, &calibration::decode(&encoded)?)? >= TARGET { high = middle } else { low = middle }
+            let settings = Settings::default();
+            let probe = probe(&encoded, &settings.limits)?;
+            let seen = decode::decode(&encoded, &probe, &settings, deadline)?;
+            if score(&copy, &seen)? >= TARGET { high = middle } else { low = middle }
         }
         Ok(Quality::new(high).unwrap_or(Quality::DEFAULT))
     }

@@ -77,7 +77,8 @@ impl Decoded {
         let picture = resize::apply_to(&self.picture, &transform.geometry, transform.background)?;
         clock.lap(|timings| &mut timings.resize);
         check(deadline)?;
-        let encoded = codec::encode(&picture, format, transform.quality, settings.avif_engine, effort)?;
+        let encode = || codec::encode(&picture, format, transform.quality, settings.avif_engine, effort);
+        let encoded = codec::until(deadline, encode)?;
         let size = (picture.width, picture.height);
         let probe = Probe { foreign: probe.foreign || self.foreign, ..probe.clone() };
         Ok(rendered(encoded, size, bytes, &probe, transform, format, Arc::clone(&self.placeholder), clock))
@@ -129,7 +130,8 @@ pub(super) fn drawing(
     let picture = resize::apply(picture, &transform.geometry, transform.background)?;
     clock.lap(|timings| &mut timings.resize);
     check(deadline)?;
-    let encoded = codec::encode(&picture, format, transform.quality, settings.avif_engine, Effort::Fast)?;
+    let encode = || codec::encode(&picture, format, transform.quality, settings.avif_engine, Effort::Fast);
+    let encoded = codec::until(deadline, encode)?;
     let size = (picture.width, picture.height);
     Ok(rendered(encoded, size, bytes, probe, transform, format, placeholder, clock))
 }

@@ -315,7 +315,7 @@ fn location(headers: &HeaderMap) -> Option<String> {
     let mut location = String::with_capacity(bytes.len());
     for byte in bytes {
         match byte {
-            0x80.. => location.push_str(&format!("%{byte:02X}")),
+            0x80.. => location.push_str(percent_encoding::percent_encode_byte(*byte)),
             _ => location.push(char::from(*byte)),
         }
     }

@@ -118,7 +118,7 @@ impl Question {
                 Value::Int(Some(number)) => number.to_string(),
                 Value::Text(Some(text)) => format!("'{}'", text.replace('\'', "''")),
                 Value::Bytes(Some(octets)) => {
-                    format!("{bytes}{}'", octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>())
+                    format!("{bytes}{}'", hex::encode(octets))
                 }
                 Value::Int(None) | Value::Text(None) | Value::Bytes(None) => "NULL".into(),
             };

@@ -1,4 +1,4 @@
-//! Hostile and odd bytes (THREATS.md, decoding): bombs, garbage, wrong labels, SVG, metadata, the render deadline.
+//! Hostile and odd bytes (threat-model.md, decoding): bombs, garbage, wrong labels, SVG, metadata, the render deadline.
 //! Law: each gets its answer and the process lives; what cannot be decoded is never passed through; what is served is
 //! what we encoded ourselves.
 

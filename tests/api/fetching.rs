@@ -1,4 +1,4 @@
-//! Getting the bytes (THREATS.md, fetching; NEXTJS.md 1.3): the byte cap in every framing, the four deadlines, broken
+//! Getting the bytes (threat-model.md, fetching; nextjs-contract.md 1.3): the byte cap in every framing, the four deadlines, broken
 //! and unreachable origins, compressed bodies. Law: a deadline is asserted from both sides: it fires, and it fires
 //! long before the ones that are set higher; the cap is inclusive.
 

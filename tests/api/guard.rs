@@ -1,4 +1,4 @@
-//! The address guard and the policy on every hop (THREATS.md, fetching): literal and named addresses, IPv4 in all its
+//! The address guard and the policy on every hop (threat-model.md, fetching): literal and named addresses, IPv4 in all its
 //! spellings, IPv6 that carries IPv4, redirects, userinfo, schemes, proxies of the environment.
 //! Law: a refusal has one public text whatever its reason, and the refused address is never dialled.
 

@@ -1,4 +1,4 @@
-//! `/image`, the good cases of API.md: formats and negotiation, sizes, fits, density, background, headers, HEAD and
+//! `/image`, the good cases: formats and negotiation, sizes, fits, density, background, headers, HEAD and
 //! conditional requests. Law: pictures are judged by type, size and colour; a negotiated answer says `Vary: Accept`
 //! and an explicit one does not.
 

@@ -1,4 +1,4 @@
-//! AVIF is decoded in a process of its own (THREATS.md, decoding): what goes wrong in there is an error of one picture.
+//! AVIF is decoded in a process of its own (threat-model.md, decoding): what goes wrong in there is an error of one picture.
 //! Law: the decoder's process is found and hurt from outside, as a defect would hurt it from inside.
 
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! `/_next/image` after validation: headers (NEXTJS.md 2.1), conditional requests and HEAD (2.2), negotiation (2.3),
+//! `/_next/image` after validation: headers (nextjs-contract.md 2.1), conditional requests and HEAD (2.2), negotiation (2.3),
 //! source types with the deliberate improvements (2.4), upstream errors (1.3), lifetimes.
 //! Law: statuses and texts are Next.js's own; where Pixgate does better on purpose, the better is asserted.
 

@@ -1,4 +1,4 @@
-//! `/_next/image`: the validation table of the Next.js contract (NEXTJS.md 1.2), row by row and in its order, with its
+//! `/_next/image`: the validation table of the Next.js contract (nextjs-contract.md 1.2), row by row and in its order, with its
 //! exact texts; then routes and methods. Law: every row's request also breaks later rows, so that a check made out of
 //! order shows; nothing refused here reaches the origin.
 

@@ -1,4 +1,4 @@
-//! `/image`, the bad cases of API.md: every wrong parameter is a 400 problem with a stable code and `no-store`, and
+//! `/image`, the bad cases: every wrong parameter is a 400 problem with a stable code and `no-store`, and
 //! costs the origin nothing. Law: one row, one fault; a row that passes must fail for its own reason, so the code is checked.
 
 use crate::harness::app::{Setup, image};

@@ -1,4 +1,4 @@
-//! What the client says stays with us, and what the origin calls private is not kept (THREATS.md: Next.js
+//! What the client says stays with us, and what the origin calls private is not kept (threat-model.md: Next.js
 //! CVE-2025-57752). Law: judged by what the origin received, and by asking twice, never by a flag.
 
 use crate::harness::app::{Setup, image, next};

@@ -53,6 +53,19 @@ fn program(name: &str) -> Command {
     command
 }
 
+/// A fresh cluster of this version of PostgreSQL, kept between runs.
+fn template() -> PathBuf {
+    let version = programs().to_string_lossy().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("cluster{version}-{}", if is_root() { "root" } else { "user" }))
+}
+
+/// Copies a cluster with its owner and modes; false when there is none.
+fn copied(from: &std::path::Path, to: &std::path::Path) -> bool {
+    from.join("PG_VERSION").is_file()
+        && Command::new("cp").arg("-a").arg(from).arg(to).status().is_ok_and(|status| status.success())
+}
+
 impl PostgresServer {
     /// Whom its files must belong to, where that is not who runs the tests.
     pub(crate) fn user() -> Option<u32> {
@@ -88,14 +101,27 @@ impl PostgresServer {
         }
         let arguments = settings.iter().map(|setting| (*setting).to_owned()).collect();
         let server = Self { child: None, port: free_port(), dir, arguments };
+        let template = template();
+        if !copied(&template, &server.data()) {
+            server.init();
+            // For all who come later; whoever is first wins.
+            let own = template.with_extension(std::process::id().to_string());
+            if copied(&server.data(), &own) && std::fs::rename(&own, &template).is_err() {
+                let _gone_already = std::fs::remove_dir_all(&own);
+            }
+        }
+        server
+    }
+
+    /// Makes a cluster, which takes a second.
+    fn init(&self) {
         let made = program("initdb")
             .args(["--auth=trust", "--username=pixgate", "--encoding=UTF8", "--no-sync", "--pgdata"])
-            .arg(server.data())
-            .current_dir(&server.dir)
+            .arg(self.data())
+            .current_dir(&self.dir)
             .output()
             .expect("initdb is started");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        server
     }
 
     fn data(&self) -> PathBuf {

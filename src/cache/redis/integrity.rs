@@ -47,7 +47,7 @@ impl Integrity {
     pub(super) fn seal_rule(&self, rule: &Bytes) -> Bytes {
         match self.proof(RULE, rule) {
             Some(proof) => {
-                let mut sealed: Vec<u8> = proof.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect();
+                let mut sealed = hex::encode(proof).into_bytes();
                 sealed.extend_from_slice(rule);
                 sealed.into()
             }
@@ -61,9 +61,8 @@ impl Integrity {
             return Some(sealed.clone());
         }
         let (proof, rule) = sealed.split_at_checked(2 * PROOF)?;
-        let digit = |at: usize| Some(char::from(proof[at]).to_digit(16)? as u8);
-        let proof: Option<Vec<u8>> = (0..PROOF).map(|at| Some(digit(2 * at)? << 4 | digit(2 * at + 1)?)).collect();
-        self.check(RULE, rule, &proof?).then(|| sealed.slice(2 * PROOF..))
+        let proof = hex::decode(proof).ok()?;
+        self.check(RULE, rule, &proof).then(|| sealed.slice(2 * PROOF..))
     }
 
     fn mac(&self, name: &str, value: &[u8]) -> Option<Hmac<Sha256>> {

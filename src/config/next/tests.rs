@@ -182,7 +182,7 @@ fn a_translation_means_the_same() {
     assert!(translated > 40, "only {translated} patterns were recognised");
 }
 
-/// NEXTJS.md 1.5 through the whole way: manifest, configuration, policy.
+/// nextjs-contract.md 1.5 through the whole way: manifest, configuration, policy.
 #[test]
 fn a_real_manifest_admits_what_its_app_admits() {
     let config = loaded(M16, &["sources.base_url=http://localhost:3000"]).config;

@@ -1,4 +1,4 @@
-//! The parameters of `/image` and `/placeholder` (API.md): each named once, each from its list or its closed set.
+//! The parameters of `/image` and `/placeholder`: each named once, each from its list or its closed set.
 //!
 //! A parameter is a constant with its names and its codes; the parser collects the texts in one pass over the query and
 //! then reads them, so that the first mistake in the query string is the one reported.

@@ -1,4 +1,4 @@
-//! The parameters of `/_next/image`, checked in Next.js's own order and refused with its own texts (NEXTJS.md §1.2).
+//! The parameters of `/_next/image`, checked in Next.js's own order and refused with its own texts (nextjs-contract.md §1.2).
 //!
 //! Unknown parameters are ignored here, as Next.js does; everything else about the order is the contract: the URL is
 //! judged by the policy before width and quality are looked at, and syntax comes before the lists.

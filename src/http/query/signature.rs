@@ -149,7 +149,7 @@ pub(in crate::http) fn admit_document(
 ) -> Result<Passed, Invalid> {
     let passed = admit(pairs, path, raw_query, signing, now)?;
     if passed.signed {
-        let digest: String = Sha256::digest(document).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex::encode(Sha256::digest(document));
         if !pairs.iter().any(|(name, value)| name == "b" && value.eq_ignore_ascii_case(&digest)) {
             let detail = "b must be the SHA-256 of the document, in hexadecimal digits, where requests must be signed";
             return Err(Invalid { fault: Fault::Signature, code: "document_invalid", detail: detail.into() });
@@ -172,10 +172,8 @@ fn message(path: &str, raw_query: &str) -> String {
 }
 
 fn decode(signature: &str) -> Option<Vec<u8>> {
-    if signature.len() == 64 && signature.is_ascii() {
-        let byte = |at: usize| u8::from_str_radix(&signature[at..at + 2], 16).ok();
-        let hex = signature.bytes().all(|b| b.is_ascii_hexdigit());
-        return hex.then(|| (0..64).step_by(2).filter_map(byte).collect());
+    if signature.len() == 64 {
+        return hex::decode(signature).ok();
     }
     URL_SAFE_NO_PAD.decode(signature.trim_end_matches('=')).ok().filter(|mac| mac.len() == 32)
 }

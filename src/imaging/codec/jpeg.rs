@@ -3,14 +3,17 @@
 //! The law: **libjpeg reports errors by unwinding, so every call into it is caught** and becomes [`Error::Encode`].
 //! Photographs are 4:2:0 below quality 90; graphics, and what asks for more, 4:4:4; grey pictures have one component.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mozjpeg::{ColorSpace, Compress};
 
-use super::{Error, Kind, Picture, quality};
+use super::{Error, Kind, Picture, deadline, quality};
 use crate::imaging::resize;
 use crate::variant::{Quality, Rgb};
 
+/// Rows between looks at the clock.
+const ROWS: usize = 64;
 /// From here on colour is not subsampled.
 const FULL_CHROMA_FROM: u8 = 90;
 
@@ -34,6 +37,7 @@ pub(crate) fn encode_native(picture: &Picture, native: u8, full_chroma: bool) ->
     let outcome = catch_unwind(AssertUnwindSafe(|| compress(picture, native, full_chroma)));
     match outcome {
         Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Err(Error::Deadline),
         Ok(Err(error)) => Err(Error::Encode(format!("mozjpeg: {error}"))),
         Err(panic) => {
             let words = panic.downcast_ref::<String>().map_or("unwound without words", String::as_str);
@@ -42,7 +46,7 @@ pub(crate) fn encode_native(picture: &Picture, native: u8, full_chroma: bool) ->
     }
 }
 
-fn compress(picture: &Picture, native: u8, full_chroma: bool) -> std::io::Result<Vec<u8>> {
+fn compress(picture: &Picture, native: u8, full_chroma: bool) -> io::Result<Vec<u8>> {
     let mut compress = Compress::new(ColorSpace::JCS_RGB);
     compress.set_size(picture.width as usize, picture.height as usize);
     compress.set_quality(f32::from(native));
@@ -57,6 +61,11 @@ fn compress(picture: &Picture, native: u8, full_chroma: bool) -> std::io::Result
     // After the colour space: the script of scans names its components.
     compress.set_progressive_mode();
     let mut compress = compress.start_compress(Vec::new())?;
-    compress.write_scanlines(&picture.pixels)?;
+    for rows in picture.pixels.chunks(picture.width as usize * 3 * ROWS) {
+        if deadline::is_over() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        compress.write_scanlines(rows)?;
+    }
     compress.finish()
 }

@@ -4,6 +4,7 @@
 //! same quality number means in each lossy format what it means in Next.js (`quality.rs`).
 
 pub mod avif;
+mod deadline;
 mod graphic;
 pub(crate) mod jpeg;
 pub(crate) mod kind;
@@ -12,6 +13,7 @@ pub(crate) mod quality;
 pub(crate) mod webp;
 
 use self::avif::AvifEngine;
+pub(super) use self::deadline::until;
 pub use self::kind::Kind;
 use super::{Error, Picture};
 use crate::format::ImageFormat;

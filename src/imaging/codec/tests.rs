@@ -232,3 +232,24 @@ fn the_same_quality_scores_about_what_it_does_in_nextjs() {
         }
     }
 }
+
+#[test]
+fn encoders_that_can_be_asked_end_at_their_deadline() {
+    let noise = |width: u32, height: u32| {
+        let mut state = 1_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        let pixels = (0..width * height * 3).map(|_| next()).collect();
+        Picture { width, height, alpha: false, pixels }
+    };
+    let picture = noise(3_000, 2_000);
+    for format in [ImageFormat::Webp, ImageFormat::Jpeg] {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_millis(30);
+        let work = || encode(&picture, format, Quality::new(90), AvifEngine::Auto, Effort::Dense);
+        let ended = super::until(deadline, work);
+        assert!(matches!(ended, Err(Error::Deadline)), "{format}: {:?}", ended.map(|bytes| bytes.len()));
+        assert!(encode(&noise(64, 64), format, Quality::new(90), AvifEngine::Auto, Effort::Dense).is_ok());
+    }
+}

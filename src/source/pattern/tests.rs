@@ -1,4 +1,4 @@
-//! Tables of what picomatch 4 answers (`makeRe`, with `dot: true` for paths), NEXTJS.md §1.5 first, then the quirks
+//! Tables of what picomatch 4 answers (`makeRe`, with `dot: true` for paths), nextjs-contract.md §1.5 first, then the quirks
 //! that a port could lose.
 
 use super::*;

@@ -2,6 +2,8 @@
 //!
 //! Invariant: what is judged here is what an origin that decodes too often would see.
 
+use percent_encoding::percent_decode;
+
 use super::Refusal;
 
 /// How often a path is percent-decoded to see what an origin that decodes too often would see.
@@ -21,7 +23,7 @@ pub(super) fn has_malformed_escape(path: &str) -> bool {
 pub(super) fn decode_path(path: &str) -> Result<Vec<u8>, Refusal> {
     let mut decoded = path.as_bytes().to_vec();
     for _ in 0..MAX_DECODINGS {
-        let next = decode_once(&decoded);
+        let next: Vec<u8> = percent_decode(&decoded).collect();
         if next == decoded {
             decoded.iter_mut().filter(|byte| **byte == b'\\').for_each(|byte| *byte = b'/');
             return Ok(decoded);
@@ -29,27 +31,6 @@ pub(super) fn decode_path(path: &str) -> Result<Vec<u8>, Refusal> {
         decoded = next;
     }
     Err(Refusal::Invalid("a percent escape inside many others"))
-}
-
-fn decode_once(bytes: &[u8]) -> Vec<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some((first, tail)) = rest.split_first() {
-        rest = tail;
-        let escaped = match (first, tail) {
-            (b'%', [high, low, ..]) => digit(*high).zip(digit(*low)),
-            _ => None,
-        };
-        match escaped {
-            Some((high, low)) => {
-                out.push((high * 16 + low) as u8);
-                rest = &tail[2..];
-            }
-            None => out.push(*first),
-        }
-    }
-    out
 }
 
 /// Refuses `.` and `..` segments that were hidden from the parser (and so from the patterns) by encoding: `%252e%252e`,
