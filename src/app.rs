@@ -1,6 +1,6 @@
 //! The composition root: every room is built here from the configuration, run, drained and stopped.
 //!
-//! The law: building is apart from running, so that a port of 0 can be bound and its real address told before the first request.
+//! Invariant: building is apart from running, so that a port of 0 can be bound and its real address told before the first request.
 #![expect(clippy::disallowed_types, reason = "the composition root starts the servers")]
 
 mod demo;
@@ -8,14 +8,16 @@ mod descriptors;
 mod reload;
 mod run;
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix_web::middleware::from_fn;
 use actix_web::{App as ActixApp, HttpServer, dev, web};
 use anyhow::Context as _;
+use tokio::net::TcpSocket;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -39,6 +41,8 @@ use crate::telemetry::Metrics;
 const REQUEST_HEAD: Duration = Duration::from_secs(5);
 /// An idle kept-alive connection is closed after this; longer than the usual 60 s of load balancers, so that they close first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1_024;
 /// Connections of operators at once, for each thread.
 const ADMIN_CONNECTIONS: usize = 32;
 
@@ -75,18 +79,14 @@ impl App {
             samples = prepare_demo(&mut config, address)?;
         }
         let grace = config.http.shutdown_grace;
-        // Servers are bound before there is a state, because the state tells the page where the public one really is;
-        // their factories run only when they are started.
-        let cell = Arc::new(OnceLock::new());
-        let listen = config.http.listen;
-        let (public, public_address) = bind(listen, grace, &cell, true, |state| Box::new(http::public(state)))
-            .with_context(|| format!("server.listen = {listen} cannot be bound"))?;
-        let admin_listen = config.http.admin_listen;
-        let (admin, admin_address) = bind(admin_listen, grace, &cell, false, |state| Box::new(http::admin(state)))
-            .with_context(|| format!("server.admin_listen = {admin_listen} cannot be bound"))?;
+        let (listen, admin_listen) = (config.http.listen, config.http.admin_listen);
+        let public = bind(listen).with_context(|| format!("server.listen = {listen} cannot be bound"))?;
+        let admin =
+            bind(admin_listen).with_context(|| format!("server.admin_listen = {admin_listen} cannot be bound"))?;
+        let (public_address, admin_address) = (public.local_addr()?, admin.local_addr()?);
         let state = web::Data::new(build_state(&config, samples, public_address, runtime)?);
-        let state = cell.get_or_init(|| state).clone();
-        servers.extend([public(), admin()]);
+        servers.push(serve(public, Audience::Everybody, grace, &state)?);
+        servers.push(serve(admin, Audience::Operators, grace, &state)?);
         Ok(Self {
             public: public_address,
             admin: admin_address,
@@ -98,10 +98,12 @@ impl App {
     }
 }
 
-/// Filled once the addresses are known; read by each worker when it starts.
-type Cell = Arc<OnceLock<web::Data<State>>>;
-/// The routes of one listener.
-type Routes = fn(&web::Data<State>) -> Box<dyn FnOnce(&mut web::ServiceConfig)>;
+/// Who is served by a listener.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    Everybody,
+    Operators,
+}
 
 fn build_state(
     config: &Config,
@@ -168,26 +170,35 @@ fn build_state(
     })
 }
 
-/// Binds `listen`; the server is started by calling what is returned. `pictures`: pictures are served there.
-fn bind(
-    listen: SocketAddr,
+/// A port of this address.
+fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart does not wait until the connections of before are forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
+}
+
+fn serve(
+    listener: std::net::TcpListener,
+    audience: Audience,
     grace: Duration,
-    cell: &Cell,
-    pictures: bool,
-    routes: Routes,
-) -> anyhow::Result<(Box<dyn FnOnce() -> dev::Server>, SocketAddr)> {
-    let (cell, known) = (Arc::clone(cell), Arc::clone(cell));
+    state: &web::Data<State>,
+) -> anyhow::Result<dev::Server> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    let each = if pictures { descriptors::connections(threads) } else { ADMIN_CONNECTIONS };
+    let each = match audience {
+        Audience::Everybody => descriptors::connections(threads),
+        Audience::Operators => ADMIN_CONNECTIONS,
+    };
+    let (state, known) = (state.clone(), state.clone());
     // Some are left for those that are told to close, and have not yet.
     let all = each * threads / 8 * 7;
     let connections = Connections::new(all.max(1));
     let server = HttpServer::new(move || {
         let app = ActixApp::new().wrap(from_fn(http::observe));
-        // Empty only before `build` has ended, when no server runs yet.
-        match cell.get() {
-            Some(state) => http::front(app.configure(routes(state)), Some(state).filter(|_| pictures)),
-            None => http::front(app, None),
+        match audience {
+            Audience::Everybody => http::front(app.configure(http::public(&state)), Some(&state)),
+            Audience::Operators => http::front(app.configure(http::admin(&state)), None),
         }
     })
     .workers(threads)
@@ -197,8 +208,8 @@ fn bind(
     .h1_allow_half_closed(false)
     .on_connect(move |connection, data| {
         descriptors::watch(connection);
-        if let Some(state) = known.get().filter(|_| pictures) {
-            let settings = &state.live().settings;
+        if audience == Audience::Everybody {
+            let settings = &known.live().settings;
             let share = match settings.connections_per_client {
                 0 => all / 2,
                 share => share as usize,
@@ -209,9 +220,8 @@ fn bind(
     .max_connections(each)
     .shutdown_timeout(grace.as_secs().max(1))
     .disable_signals()
-    .bind(listen)?;
-    let address = server.addrs().first().copied().context("nothing was bound")?;
-    Ok((Box::new(move || server.run()), address))
+    .listen(listener)?;
+    Ok(server.run())
 }
 
 /// Points the configuration at the demo's origin, and lets a pasted URL name any public host while only this machine

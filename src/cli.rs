@@ -1,6 +1,6 @@
 //! The command line: parses arguments, dispatches, prints results and error chains, gives the exit code.
 //!
-//! The law: results go to standard output and everything else to standard error; exit code 0 is done, 1 failed, 2 a
+//! Invariant: results go to standard output and everything else to standard error; exit code 0 is done, 1 failed, 2 a
 //! wrong use. Writing to a closed pipe is an error like any other, never a panic, so nothing is written by `println!`.
 
 mod client;
@@ -81,11 +81,11 @@ enum Command {
     Serve,
     /// Run the service for `next dev`: the app at http://localhost:3000, local addresses, nothing kept, reasons told
     Dev,
-    /// Run the service with sample pictures and a page to look at
+    /// Run the service with sample images and a page to look at
     Demo,
-    /// Render one picture
+    /// Render one image
     Render(picture::Render),
-    /// Make the placeholders of one picture
+    /// Make the placeholders of one image
     Placeholder(picture::Placeholder),
     /// Have a running service, and every replica, take sources out of the cache
     Purge(purge::Purge),

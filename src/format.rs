@@ -1,6 +1,6 @@
 //! Image formats: the closed set Pixgate knows, what each can do, how bytes are recognised, and what a client accepts.
 //!
-//! The law: the type of a source comes from its bytes (`sniff`), never from an origin's `Content-Type`.
+//! Invariant: the type of a source comes from its bytes (`sniff`), never from an origin's `Content-Type`.
 
 mod negotiation;
 
@@ -117,7 +117,7 @@ impl ImageFormat {
         matches!(self, Self::Avif | Self::Webp | Self::Jpeg | Self::Png)
     }
 
-    /// Whether a picture in this format can carry transparency.
+    /// Whether an image in this format can carry transparency.
     pub const fn has_alpha(self) -> bool {
         !matches!(self, Self::Jpeg)
     }
@@ -180,7 +180,7 @@ pub fn sniff(bytes: &[u8]) -> Option<ImageFormat> {
         if names(&[b"avif", b"avis"]) {
             return Some(ImageFormat::Avif);
         }
-        // Still pictures of HEVC, at 8 bits and more, one layer or several; and sequences that have one.
+        // Still images of HEVC, at 8 bits and more, one layer or several; and sequences that have one.
         if names(&[b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"]) {
             return Some(ImageFormat::Heic);
         }

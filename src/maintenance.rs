@@ -1,6 +1,6 @@
 //! What is done to the cache from outside: purges, here and on every replica, and better variants for what is asked for again.
 //!
-//! The law: when a purge has been answered, no replica that listens serves the old picture; one that was cut off serves
+//! Invariant: when a purge has been answered, no replica that listens serves the old image; one that was cut off serves
 //! nothing old once it is back. A purge that Redis did not take is in force here at once and is handed on when Redis is
 //! back.
 
@@ -62,7 +62,7 @@ pub enum Target {
 pub struct Report {
     /// `url`, `prefix`, `host` or `all`.
     pub kind: &'static str,
-    /// Whether the old picture may be served while it is refreshed.
+    /// Whether the old image may be served while it is refreshed.
     pub soft: bool,
     /// Tags that a CDN in front knows the answers by.
     pub tags: Vec<String>,

@@ -55,7 +55,7 @@ use crate::store::{MetadataStore, Recorder};
 use crate::telemetry::{Label, LookupLabels, Metrics, TierLabels};
 use crate::variant::{ContentHash, VariantKey, Wish};
 
-/// Requests for distinct missing pictures under way at once, and as many for placeholders; the next one is refused.
+/// Requests for distinct missing images under way at once, and as many for placeholders; the next one is refused.
 const JOURNEYS: usize = 1024;
 
 type Answer = Result<Outcome, Arc<Error>>;
@@ -178,7 +178,7 @@ impl Optimizer {
         }
     }
 
-    /// The picture, fetched and drawn if it must be.
+    /// The image, fetched and drawn if it must be.
     ///
     /// # Errors
     /// See [`Error`]; shared with everybody who waited for the same work.

@@ -106,7 +106,7 @@ impl Validators {
     }
 }
 
-/// Small stand-ins for a picture, all made from one thumbnail of its first decode.
+/// Small stand-ins for an image, all made from one thumbnail of its first decode.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlaceholderSet {
     /// Blurhash string (blurha.sh).
@@ -119,9 +119,9 @@ pub struct PlaceholderSet {
     pub width: u32,
     /// Height of that PNG in pixels.
     pub height: u32,
-    /// The colour most of the picture has.
+    /// The colour most of the image has.
     pub dominant: Rgb,
-    /// Whether any pixel of the picture is transparent.
+    /// Whether any pixel of the image is transparent.
     pub has_alpha: bool,
 }
 
@@ -172,7 +172,7 @@ impl PlaceholderSet {
     pub fn svg(&self, width: u32, height: u32) -> String {
         // Half a pixel of the PNG: its squares disappear, its shapes stay.
         let deviation = f64::from(width.max(height)) / f64::from(self.width.max(self.height).max(1)) / 2.0;
-        // The blur reaches for transparent pixels outside; an opaque picture gets its edges back.
+        // The blur reaches for transparent pixels outside; an opaque image gets its edges back.
         let opaque = if self.has_alpha {
             ""
         } else {
@@ -187,7 +187,7 @@ impl PlaceholderSet {
         )
     }
 
-    /// CSS declarations for the element that will show the picture.
+    /// CSS declarations for the element that will show the image.
     pub fn css(&self) -> String {
         let mut css = String::new();
         if !self.has_alpha {
@@ -304,7 +304,7 @@ pub struct SourceRecord {
     pub height: u32,
     /// Whether a pixel may be transparent, by its header.
     pub has_alpha: bool,
-    /// Number of frames, 1 for a still picture.
+    /// Number of frames, 1 for a still image.
     pub frames: u32,
     /// Size of its bytes.
     pub bytes: u64,

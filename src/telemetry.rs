@@ -1,6 +1,6 @@
 //! What can be seen of a running service: structured logs and Prometheus metrics.
 //!
-//! Every metric name is in this file, in a registry that the process owns (no global state). The law: labels come only
+//! Every metric name is in this file, in a registry that the process owns (no global state). Invariant: labels come only
 //! from closed enums and constants, never from a host, a URL or a client's text, so their number is bounded.
 
 mod exposition;

@@ -1,6 +1,6 @@
 //! What one output is: the wish of a request, the transform it comes down to for one source, and the key of the result.
 //!
-//! Pure. The law: **equal meaning gives an equal value**, so that two requests which would draw the same picture share
+//! Pure. Invariant: **equal meaning gives an equal value**, so that two requests which would draw the same image share
 //! one cache entry, and **distinct meaning gives a distinct key**, on every machine: fields are tagged and of fixed width.
 
 mod key;
@@ -14,7 +14,7 @@ pub use self::key::{ContentHash, PIPELINE_VERSION, VariantKey};
 pub use self::quality::Quality;
 use crate::format::{ImageFormat, Negotiated};
 
-/// How a picture is fitted into a requested box. Nothing is ever enlarged.
+/// How an image is fitted into a requested box. Nothing is ever enlarged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Fit {
     /// Scaled to lie inside the box, aspect kept.
@@ -130,7 +130,7 @@ pub struct Wish {
     pub cap: u32,
     /// Most pixels; what would have more is made smaller, its aspect kept.
     pub max_pixels: u64,
-    /// How the picture is fitted into the box.
+    /// How the image is fitted into the box.
     pub fit: Fit,
     /// Quality of lossy formats; absent, it is the one that was learned of the source.
     pub quality: Option<Quality>,
@@ -162,7 +162,7 @@ pub struct SourceShape {
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Output {
-    /// One picture in an output format.
+    /// One image in an output format.
     Still(ImageFormat),
     /// Every frame, as animated WebP.
     AnimatedWebp,
@@ -174,7 +174,7 @@ pub enum Output {
 /// The geometry of an output, in pixels of the oriented source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Geometry {
-    /// The whole picture, scaled to exactly this size.
+    /// The whole image, scaled to exactly this size.
     Scale {
         /// Output width.
         width: u32,
@@ -188,7 +188,7 @@ pub enum Geometry {
         /// Output height.
         height: u32,
     },
-    /// The whole picture, scaled down to fit, centred on a canvas of this size.
+    /// The whole image, scaled down to fit, centred on a canvas of this size.
     Contain {
         /// Canvas width.
         width: u32,

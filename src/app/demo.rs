@@ -1,4 +1,4 @@
-//! The demo's origin: sample pictures from the binary itself, on a loopback port of its own.
+//! The demo's origin: sample images from the binary itself, on a loopback port of its own.
 //!
 //! The service fetches them as it fetches anything else, so what the page shows is the whole path, download included.
 #![expect(clippy::disallowed_types, reason = "the demo's origin is a server of its own")]

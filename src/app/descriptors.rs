@@ -1,6 +1,6 @@
 //! How many files and connections the process may have open, and for how long without anything happening.
 //!
-//! The law: **clients never take the last descriptor**: origins, Redis, the store, decoding processes and the admin
+//! Invariant: **clients never take the last descriptor**: origins, Redis, the store, decoding processes and the admin
 //! listener have a share that connections of the public listener cannot use.
 
 use std::any::Any;

@@ -1,6 +1,6 @@
 //! Taking a changed configuration over while the service runs.
 //!
-//! The law: a configuration that is wrong changes nothing and says why; one that is good is in force as a whole, but for
+//! Invariant: a configuration that is wrong changes nothing and says why; one that is good is in force as a whole, but for
 //! what takes a restart, which is named.
 
 use std::path::PathBuf;

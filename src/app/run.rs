@@ -1,6 +1,6 @@
 //! Running and ending: what signals mean, and the order in which things stop.
 //!
-//! The law: who was told that this replica is ready hears that it is not before it refuses anything; what was begun is
+//! Invariant: who was told that this replica is ready hears that it is not before it refuses anything; what was begun is
 //! finished within the grace period; a second signal ends the process at once.
 
 use std::io::{self, IsTerminal as _};

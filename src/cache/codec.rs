@@ -55,7 +55,7 @@ pub enum Damage {
     Payload,
 }
 
-/// What stands before the picture.
+/// What stands before the image.
 #[derive(Serialize, Deserialize)]
 struct Meta<'a> {
     format: ImageFormat,
@@ -91,7 +91,7 @@ pub fn encode_entry(entry: &Entry) -> Option<Vec<u8>> {
     seal(Kind::Entry, &postcard::to_allocvec(&meta).ok()?, &entry.bytes)
 }
 
-/// A variant from bytes; the picture stays where it is and is not copied.
+/// A variant from bytes; the image stays where it is and is not copied.
 ///
 /// # Errors
 /// [`Damage`].

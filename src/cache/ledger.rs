@@ -1,8 +1,8 @@
 //! What was purged, and since when: the rules that make a source record, wherever it is kept, worth nothing.
 //!
-//! The law: **a record carries the epoch at which its download began, and a purge makes a new epoch.** A record older
+//! Invariant: **a record carries the epoch at which its download began, and a purge makes a new epoch.** A record older
 //! than a rule that names its source is not used, whether it lies in this process, in a shared tier, or is still on its
-//! way; so a purge needs to find nothing, and a flight that began before it cannot bring the old picture back. Where it
+//! way; so a purge needs to find nothing, and a flight that began before it cannot bring the old image back. Where it
 //! cannot be known what was purged, everything older counts as purged.
 
 use std::cmp::Ordering as Order;
@@ -82,7 +82,7 @@ impl Named<'_> {
 pub struct Purge {
     /// What is purged.
     pub scope: Scope,
-    /// Whether the old picture may be served while it is refreshed.
+    /// Whether the old image may be served while it is refreshed.
     pub soft: bool,
 }
 

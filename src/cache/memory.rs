@@ -1,6 +1,6 @@
 //! The first tier: moka caches in this process for records, variants and, briefly, source bytes.
 //!
-//! Each is weighed in bytes against its own budget and eviction is moka's TinyLFU, so a scan of rare pictures does not
+//! Each is weighed in bytes against its own budget and eviction is moka's TinyLFU, so a scan of rare images does not
 //! push out the popular ones. A look-up of records and variants takes no lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};

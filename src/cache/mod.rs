@@ -1,6 +1,6 @@
 //! What is cached, how a look-up ended, and the tiers that hold it.
 //!
-//! The law: a cache holds copies. Losing one costs time, never an answer; each tier has a budget in bytes.
+//! Invariant: a cache holds copies. Losing one costs time, never an answer; each tier has a budget in bytes.
 
 pub mod codec;
 pub mod flight;
@@ -57,7 +57,7 @@ impl Default for Settings {
 /// One rendered variant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The encoded picture.
+    /// The encoded image.
     pub bytes: Bytes,
     /// Its format.
     pub format: ImageFormat,

@@ -1,6 +1,6 @@
 //! The second tier: Redis or Valkey, one node, behind Sentinels, or a Cluster, shared by all replicas.
 //!
-//! The law: it is fast when it is there and unnoticed when it is not. Nothing here waits for a connection, returns an
+//! Invariant: it is fast when it is there and unnoticed when it is not. Nothing here waits for a connection, returns an
 //! error or logs a line a request; every read has a hard limit, every write happens behind the response, and what comes
 //! back is checked before it is believed.
 #![expect(clippy::disallowed_types, reason = "the room that knows Redis")]

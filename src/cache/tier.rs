@@ -1,6 +1,6 @@
 //! What every tier can do, memory and Redis alike: one record, one variant, both at once, and to forget.
 //!
-//! The law: a tier never fails. What it cannot give is absent, what it cannot keep is dropped; the tier counts it, and
+//! Invariant: a tier never fails. What it cannot give is absent, what it cannot keep is dropped; the tier counts it, and
 //! its callers go on without it.
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The tiers as one: memory first, then the shared one, whose finds are put into memory.
 //!
-//! The law: what comes from below is as old as it was there (records carry absolute times), and is put upward only if its
+//! Invariant: what comes from below is as old as it was there (records carry absolute times), and is put upward only if its
 //! user says that it may be used.
 
 use std::sync::Arc;

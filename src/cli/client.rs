@@ -1,6 +1,6 @@
 //! One HTTP request, for commands that speak to a running service.
 //!
-//! The law: bounded in time and in bytes whatever answers; neither a proxy of the environment nor a redirect takes the token
+//! Invariant: bounded in time and in bytes whatever answers; neither a proxy of the environment nor a redirect takes the token
 //! elsewhere.
 #![expect(clippy::disallowed_types, reason = "who runs a command names the service it speaks to, and no source")]
 

@@ -1,6 +1,6 @@
 //! `pixgate health`: asks a listener whether it lives, for a container's health check where there is no curl.
 //!
-//! The law: anything but a 2xx status in time is a failure.
+//! Invariant: anything but a 2xx status in time is a failure.
 
 use std::time::Duration;
 

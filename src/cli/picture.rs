@@ -1,6 +1,6 @@
-//! `pixgate render` and `pixgate placeholder`: one picture, from a file or a URL, without a service.
+//! `pixgate render` and `pixgate placeholder`: one image, from a file or a URL, without a service.
 //!
-//! The law: the same limits, address guard and pipeline as the service's; only the lists of sizes and qualities are not
+//! Invariant: the same limits, address guard and pipeline as the service's; only the lists of sizes and qualities are not
 //! asked, because the operator is the one who asks. A URL that he names is a source he allows, by that host.
 
 use std::io::{self, Write as _};
@@ -31,7 +31,7 @@ const QUALITY: u8 = 75;
 pub(super) struct Render {
     /// A file, or an http(s) URL
     source: String,
-    /// Width in pixels; the picture is never enlarged
+    /// Width in pixels; the image is never enlarged
     #[arg(short, long, value_parser = clap::value_parser!(u32).range(1..=65_535))]
     width: Option<u32>,
     /// Height in pixels
@@ -49,7 +49,7 @@ pub(super) struct Render {
     /// Colour for padding and behind transparency, rrggbb
     #[arg(long, value_name = "RRGGBB", value_parser = colour)]
     bg: Option<Rgb>,
-    /// Where to write the picture; - is standard output
+    /// Where to write the image; - is standard output
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
 }
@@ -122,11 +122,11 @@ enum Shape {
     Blurhash,
     /// ThumbHash in base64
     Thumbhash,
-    /// A blurred SVG of the picture's own aspect
+    /// A blurred SVG of the image's own aspect
     Svg,
     /// A CSS background
     Css,
-    /// The tiny picture itself
+    /// The tiny image itself
     Png,
 }
 
@@ -164,7 +164,7 @@ impl Placeholder {
     }
 }
 
-/// A picture's bytes, and what its header says.
+/// An image's bytes, and what its header says.
 fn open(source: &str, config: &Config) -> anyhow::Result<(Bytes, Probe)> {
     let shown = Loggable::text(source);
     let bytes = match Url::parse(source) {

@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Purge {
     #[command(flatten)]
     target: Target,
-    /// Serve the old picture while it is refreshed
+    /// Serve the old image while it is refreshed
     #[arg(long)]
     soft: bool,
     /// The admin listener; without it, that of the configuration

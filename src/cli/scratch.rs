@@ -1,6 +1,6 @@
 //! A folder for what need not outlive the process: metadata of a demo or of a developer's service.
 //!
-//! The law: nobody else's before, readable by nobody else meanwhile, gone afterwards; where none can be made, there is none.
+//! Invariant: nobody else's before, readable by nobody else meanwhile, gone afterwards; where none can be made, there is none.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;

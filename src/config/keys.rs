@@ -1,6 +1,6 @@
 //! What a key is: its name, the shape of its value, how it is put into the [`Draft`] and how it is shown again.
 //!
-//! The law: a key is one row of [`KEYS`] and nowhere else, so that file, environment, flags and `check-config` cannot
+//! Invariant: a key is one row of [`KEYS`] and nowhere else, so that file, environment, flags and `check-config` cannot
 //! disagree.
 
 use std::path::PathBuf;

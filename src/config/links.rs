@@ -1,9 +1,9 @@
 //! Variables with our prefix that are not ours: our own two that are no keys, two of `@pixgate/next`, and those that
 //! Kubernetes sets in every pod for a service whose name begins with `pixgate` (`PIXGATE_REDIS_SERVICE_HOST`).
 //!
-//! The law: they stop no start, and a misspelt key still does. A key is looked for first, so that none can be hidden.
+//! Invariant: they stop no start, and a misspelt key still does. A key is looked for first, so that none can be hidden.
 
-/// No keys: the file to read, pictures for our own tests, and where the app's package finds this service and what it
+/// No keys: the file to read, images for our own tests, and where the app's package finds this service and what it
 /// signs with.
 const OWN: [&str; 4] = ["CONFIG", "CORPUS", "SIGNING_KEY", "URL"];
 

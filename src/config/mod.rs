@@ -1,7 +1,7 @@
 //! The configuration as used: every room's settings, put together from flags, environment, TOML file, an imported
 //! Next.js manifest and defaults, in that order.
 //!
-//! The only place that reads the environment. The law: a configuration is good as a whole or not at all; every problem
+//! The only place that reads the environment. Invariant: a configuration is good as a whole or not at all; every problem
 //! of every layer is reported at once, with its key, what was given, what is allowed, and where it was written.
 
 mod keys;

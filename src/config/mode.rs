@@ -1,6 +1,6 @@
 //! What the service is for, and what follows from it where nobody has said otherwise.
 //!
-//! The law: what a person wrote (flags, environment, TOML) wins over this; this wins over a manifest, which says how the
+//! Invariant: what a person wrote (flags, environment, TOML) wins over this; this wins over a manifest, which says how the
 //! built app is served and not how it is developed.
 
 use std::fmt;
@@ -19,7 +19,7 @@ pub enum Mode {
     Serve,
     /// The same beside a development server, on a developer's machine.
     Development,
-    /// The service with sample pictures on an origin of its own.
+    /// The service with sample images on an origin of its own.
     Demo,
 }
 

@@ -1,7 +1,7 @@
 //! Reads the `.next/images-manifest.json` that `next build` writes, as values for our own keys.
 //!
 //! The manifest holds patterns as the regular expressions that picomatch makes of them. One that is recognised whole is
-//! turned back into its glob; any other is kept as it is (`hostname_regex`, `pathname_regex`). The law: a translation
+//! turned back into its glob; any other is kept as it is (`hostname_regex`, `pathname_regex`). Invariant: a translation
 //! means exactly the same, or there is none.
 
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Reads patterns of sources, and says which of them no URL can match.
 //!
-//! The law: a hostname means what it would mean in a URL (lower case, punycode), a scheme's own port is no port; what still
+//! Invariant: a hostname means what it would mean in a URL (lower case, punycode), a scheme's own port is no port; what still
 //! cannot match is told, never dropped.
 
 use std::fmt::Display;

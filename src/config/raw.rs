@@ -1,6 +1,6 @@
 //! The configuration as typed: for each key the text or value of the highest layer that names it, and where that was.
 //!
-//! Knows which keys exist ([`KEYS`]) and of what shape, nothing of what a good value is. The law: nothing is guessed and
+//! Knows which keys exist ([`KEYS`]) and of what shape, nothing of what a good value is. Invariant: nothing is guessed and
 //! nothing ignored; a name that is not known is a problem, reported with the nearest known one.
 
 use std::borrow::Cow;

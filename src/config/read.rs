@@ -1,6 +1,6 @@
 //! Reads one value of a key into its type, and shows a type as a value again.
 //!
-//! The law: an error tells what is allowed and gives an example; what was given, and where, the caller adds. A refused
+//! Invariant: an error tells what is allowed and gives an example; what was given, and where, the caller adds. A refused
 //! secret is never repeated.
 
 use std::fmt::Display;

@@ -1,6 +1,6 @@
 //! What a configuration that is read again says about the one that a service was started with.
 //!
-//! The law: what changed and cannot change while the service runs is named, so that nobody believes it is in force.
+//! Invariant: what changed and cannot change while the service runs is named, so that nobody believes it is in force.
 
 use toml::Value;
 

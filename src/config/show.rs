@@ -1,6 +1,6 @@
 //! Configuration as text: the effective one with the origin of each value, and an import for `pixgate.toml`.
 //!
-//! The law: what is printed can be read again as TOML, and a secret is printed as `***`.
+//! Invariant: what is printed can be read again as TOML, and a secret is printed as `***`.
 
 use std::fmt::Write as _;
 

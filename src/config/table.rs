@@ -1,7 +1,7 @@
 //! The table of all keys, by section.
 //!
 //! Defaults are those of the rooms' own settings and not here; limits of a single value are here, what spans keys is in
-//! `config`. The law: no key without a row, and `pixgate.example.toml` has every one of them.
+//! `config`. Invariant: no key without a row, and `pixgate.example.toml` has every one of them.
 
 mod effort;
 mod limits;

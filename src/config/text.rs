@@ -1,6 +1,6 @@
 //! Texts of the environment and the command line, read by the shape of their key.
 //!
-//! The law: what is said of a text that cannot be read names what is allowed, and repeats nothing of it.
+//! Invariant: what is said of a text that cannot be read names what is allowed, and repeats nothing of it.
 
 use serde_json::Value as Json;
 use toml::Value;

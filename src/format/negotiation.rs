@@ -1,6 +1,6 @@
 //! Which output format a client's `Accept` header asks for.
 //!
-//! The law: negotiation follows RFC 9110 §12.5.1 with one deliberate exception, named at [`negotiate`].
+//! Invariant: negotiation follows RFC 9110 §12.5.1 with one deliberate exception, named at [`negotiate`].
 
 use super::ImageFormat;
 

@@ -1,6 +1,6 @@
 //! The line of each request in the log, and the id that a request has there and in its answer.
 //!
-//! The law: nothing of a query and nothing unbounded that a stranger wrote; a request is one line, whose level says whether
+//! Invariant: nothing of a query and nothing unbounded that a stranger wrote; a request is one line, whose level says whether
 //! somebody asked for something (info) or looked whether we live (debug).
 
 use std::sync::OnceLock;

@@ -1,6 +1,6 @@
 //! What operators and orchestrators ask: health, readiness, metrics, the pages, and the description of all operations.
 //!
-//! The law: on the admin listener everything but the probes and the pages themselves, which hold no data, needs the bearer
+//! Invariant: on the admin listener everything but the probes and the pages themselves, which hold no data, needs the bearer
 //! token where one is configured and a name of ours where not; tokens are compared in constant time.
 
 use std::net::{IpAddr, SocketAddr};
@@ -26,7 +26,7 @@ static PLAYGROUND: LazyLock<String> = LazyLock::new(|| with_token(include_str!("
 static DASHBOARD: LazyLock<String> = LazyLock::new(|| with_token(include_str!("dashboard.html")));
 /// The operations of both listeners, with the paths and the version of a default build.
 const OPENAPI: &str = include_str!("openapi.json");
-/// The playground shows pictures of any origin and asks the public listener; its code and style are in the page itself.
+/// The playground shows images of any origin and asks the public listener; its code and style are in the page itself.
 const PLAYGROUND_CSP: &str = "default-src 'none'; img-src * data: blob:; connect-src *; style-src 'unsafe-inline'; \
                               script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

@@ -1,6 +1,6 @@
 //! Who a request comes from, and how much of the work that is not in the cache one client has at once.
 //!
-//! The law: **what a header says of the client counts only where a proxy that is trusted wrote it**; one client is an IPv4
+//! Invariant: **what a header says of the client counts only where a proxy that is trusted wrote it**; one client is an IPv4
 //! address or the 64 bits of an IPv6 network, of which everybody has as many addresses as he likes.
 
 use std::collections::HashMap;

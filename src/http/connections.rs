@@ -1,6 +1,6 @@
 //! The public listener's connections: how many there are, of whom, and which of them is closed for a new one.
 //!
-//! The law: **somebody new is never kept waiting by those who do nothing**. Near the limit, and where one client has his
+//! Invariant: **somebody new is never kept waiting by those who do nothing**. Near the limit, and where one client has his
 //! share, the connection on which nothing happened for longest is closed; one with a request at work never is.
 
 use std::any::Any;

@@ -1,6 +1,6 @@
 //! The document that a request brings: bounded bytes, bounded time.
 //!
-//! The law: **a client that stops sending loses its request**, so that no half-sent document is kept.
+//! Invariant: **a client that stops sending loses its request**, so that no half-sent document is kept.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! The one table: what went wrong → status, stable code, what each dialect tells its client, what the log is told.
 //!
-//! The law: client text is not log text. "Not allowed" has one public text whatever the reason, so that answers draw no
+//! Invariant: client text is not log text. "Not allowed" has one public text whatever the reason, so that answers draw no
 //! map of the network (threat-model.md); reasons go to the log. No error is stored by anybody: its cache policy is no-store.
 
 mod asker;
@@ -194,7 +194,7 @@ impl Problem {
         }
     }
 
-    /// An admitted source of which there is no picture.
+    /// An admitted source of which there is no image.
     pub(super) fn failed(error: &optimizer::Error, source: &SourceUrl, dialect: Dialect) -> Self {
         let row = row_of(error);
         let whose = if source.is_local() { "internal" } else { "upstream" };
@@ -284,7 +284,7 @@ impl Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
-        // A page of another origin may read why its picture did not come.
+        // A page of another origin may read why its image did not come.
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -1,6 +1,6 @@
 //! What stands before the routes: a request that was answered before is answered here, from memory.
 //!
-//! Finding a route, calling a handler and passing the middleware cost more than the rest of a hit. The law: **the same
+//! Finding a route, calling a handler and passing the middleware cost more than the rest of a hit. Invariant: **the same
 //! answer**, by the same functions; what is not known is handed to the routes as it came.
 
 use std::future::{Ready, ready};

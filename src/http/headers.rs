@@ -1,6 +1,6 @@
 //! What response headers say, as pure functions: caching, validators, file names, timings.
 //!
-//! The law: a handler names a [`CachePolicy`] and nothing else about caching; its one rendering is here and its one
+//! Invariant: a handler names a [`CachePolicy`] and nothing else about caching; its one rendering is here and its one
 //! writer is the middleware. What comes from a URL is cleaned before it stands in a header.
 
 use std::borrow::Cow;
@@ -54,7 +54,7 @@ pub(super) enum CachePolicy {
     NoCache,
 }
 
-/// Longest time that clients are told to use a stale picture while they revalidate: they do not hear of purges.
+/// Longest time that clients are told to use a stale image while they revalidate: they do not hear of purges.
 const CLIENT_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl CachePolicy {
@@ -120,7 +120,7 @@ pub(super) fn value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// What every picture and placeholder carries, whatever it is: it may be shown anywhere and must be run nowhere.
+/// What every image and placeholder carries, whatever it is: it may be shown anywhere and must be run nowhere.
 const COMMON: [(HeaderName, HeaderValue); 6] = [
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox")),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -133,7 +133,7 @@ const COMMON: [(HeaderName, HeaderValue); 6] = [
     (HeaderName::from_static("timing-allow-origin"), HeaderValue::from_static("*")),
 ];
 
-/// Adds the fields that every picture and placeholder carries.
+/// Adds the fields that every image and placeholder carries.
 pub(super) fn add_common(headers: &mut HeaderMap) {
     for (name, value) in COMMON {
         headers.insert(name, value);

@@ -1,6 +1,6 @@
 //! `/image` and `/_next/image`: one handler in four phases (parse and admit, find, compare, respond), two dialects.
 //!
-//! The law: a hit in memory is answered without waiting for anything, and the type sent is that of bytes we made or
+//! Invariant: a hit in memory is answered without waiting for anything, and the type sent is that of bytes we made or
 //! checked; nothing of the origin's headers is passed on.
 
 use std::borrow::Cow;
@@ -25,7 +25,7 @@ use crate::optimizer::{Outcome, Terms, Trail};
 use crate::source::SourceUrl;
 use crate::variant::FormatWish;
 
-/// How long others may keep a picture that is to be replaced by a better one when it is asked for again.
+/// How long others may keep an image that is to be replaced by a better one when it is asked for again.
 const INTERIM: Duration = Duration::from_secs(60);
 
 /// `GET|HEAD /image`.
@@ -38,7 +38,7 @@ pub(super) async fn next(request: HttpRequest, state: web::Data<State>) -> HttpR
     answer(&request, &state, Dialect::Next).await
 }
 
-/// The answer to a request that was answered before, while its picture is in memory.
+/// The answer to a request that was answered before, while its image is in memory.
 pub(super) fn known(head: &RequestHead, state: &State) -> Option<(HttpResponse, Reply)> {
     let live = state.live();
     let dialect = match head.uri.path() {
@@ -85,7 +85,7 @@ const fn route(dialect: Dialect) -> &'static str {
     }
 }
 
-/// Whose word counts for how long a picture is used: on Next.js's path it is its configuration, as in Next.js.
+/// Whose word counts for how long an image is used: on Next.js's path it is its configuration, as in Next.js.
 const fn terms(dialect: Dialect) -> Terms {
     match dialect {
         Dialect::Problem => Terms::Origin,
@@ -173,7 +173,7 @@ fn may_have(order: &Order, outcome: &Outcome) -> bool {
 fn keep(head: &RequestHead, live: &Live, order: Order, found: &Outcome) -> (HttpResponse, Reply) {
     let fields = fields(&live.settings, &order, &found.entry);
     let answer = respond(&head.headers, &live.settings, &order, found, &fields);
-    // What stands in for another picture is not what the request comes to.
+    // What stands in for another image is not what the request comes to.
     if found.instead.is_none()
         && let Some(identity) = Identity::of(head, order.dialect)
     {
@@ -220,7 +220,7 @@ fn respond(
     (response, reply.of(&order.source))
 }
 
-/// The fields that are the same each time a picture is sent for a request.
+/// The fields that are the same each time an image is sent for a request.
 fn fields(settings: &Settings, order: &Order, entry: &Entry) -> Fields {
     let attachment = settings.content_disposition_attachment;
     let disposition = match (order.dialect, order.source.file_name()) {

@@ -1,6 +1,6 @@
 //! Settings of this room as they are in force, with what was remembered under them.
 //!
-//! The law: they are replaced together, so that nothing is answered from what was remembered under other settings or by
+//! Invariant: they are replaced together, so that nothing is answered from what was remembered under other settings or by
 //! another policy; who asks takes no lock.
 
 use std::sync::Arc;

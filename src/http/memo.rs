@@ -1,7 +1,7 @@
-//! What a request for a picture came to, kept so that the same request is not read, judged and hashed again.
+//! What a request for an image came to, kept so that the same request is not read, judged and hashed again.
 //!
-//! The law: only requests that were answered from the cache are kept, and what is kept follows from the request, the
-//! configuration and the picture it names, so it cannot go stale: that it is still this picture is asked each time.
+//! Invariant: only requests that were answered from the cache are kept, and what is kept follows from the request, the
+//! configuration and the image it names, so it cannot go stale: that it is still this image is asked each time.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub(super) struct Order {
     pub(super) passed: Passed,
 }
 
-/// Response fields that follow from a request and the picture sent for it.
+/// Response fields that follow from a request and the image sent for it.
 #[derive(Clone, Debug)]
 pub(super) struct Fields {
     pub(super) etag: HeaderValue,

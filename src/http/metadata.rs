@@ -1,6 +1,6 @@
 //! What the metadata store can tell, on the admin listener: `/variants`, `/sources` and `/stats`.
 //!
-//! The law: a store that does not answer is said to be away and nothing more; why is for the log and `/readyz`. What stands
+//! Invariant: a store that does not answer is said to be away and nothing more; why is for the log and `/readyz`. What stands
 //! in the query of a source is often a signature: its values are told only to whoever asks for them.
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The two listeners: routes, and the state that handlers share. The only room besides `app` that knows actix.
 //!
-//! The law: a handler names a policy and an outcome; `reply` writes what follows from them. Statuses and texts of
+//! Invariant: a handler names a policy and an outcome; `reply` writes what follows from them. Statuses and texts of
 //! errors are in one table (`error`), and nothing below this room knows a status code.
 #![expect(clippy::disallowed_types, reason = "this is the room that knows actix")]
 
@@ -97,9 +97,9 @@ pub struct Settings {
     pub sizes: query::Sizes,
     /// Formats offered in negotiation, in order of preference.
     pub formats: Vec<ImageFormat>,
-    /// Fields in which every picture names the tags it can be purged by: `Cache-Tag`, `Surrogate-Key`.
+    /// Fields in which every image names the tags it can be purged by: `Cache-Tag`, `Surrogate-Key`.
     pub tag_fields: Vec<TagField>,
-    /// Whether pictures are sent as downloads (`attachment`) instead of `inline`.
+    /// Whether images are sent as downloads (`attachment`) instead of `inline`.
     pub content_disposition_attachment: bool,
 }
 
@@ -148,7 +148,7 @@ impl TagField {
     }
 }
 
-/// A picture that the playground offers.
+/// An image that the playground offers.
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// What it is called.
@@ -175,7 +175,7 @@ pub struct State {
     pub live: LiveCell,
     /// Who is at work.
     pub clients: Clients,
-    /// Pictures that the playground offers.
+    /// Images that the playground offers.
     pub samples: Vec<Sample>,
     /// Where the public listener really is.
     pub public_address: SocketAddr,

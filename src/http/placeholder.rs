@@ -1,7 +1,7 @@
-//! `/placeholder`: what stands in for a picture until it is there, in the form the page needs.
+//! `/placeholder`: what stands in for an image until it is there, in the form the page needs.
 //!
 //! The JSON begins with the six keys of a Next.js static import, so that it can be handed to `<Image src={…}>` as it
-//! is; it may be kept as long as the picture itself.
+//! is; it may be kept as long as the image itself.
 
 use std::time::{Duration, SystemTime};
 

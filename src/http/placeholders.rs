@@ -1,7 +1,7 @@
-//! `POST /placeholders`: the placeholders of a page's pictures in one request, in order, each an object or an error,
+//! `POST /placeholders`: the placeholders of a page's images in one request, in order, each an object or an error,
 //! sent as they are made.
 //!
-//! The law: a list costs no more at once than a few requests would; one bad picture is its own error and nobody else's.
+//! Invariant: a list costs no more at once than a few requests would; one bad image is its own error and nobody else's.
 
 use std::convert::Infallible;
 use std::time::SystemTime;

@@ -1,6 +1,6 @@
 //! `POST /purge` of the admin listener: a JSON document names what is purged, another tells what came of it.
 //!
-//! The law: nothing is purged by a request that a foreign page in the operator's browser could have sent: the document
+//! Invariant: nothing is purged by a request that a foreign page in the operator's browser could have sent: the document
 //! must be declared as JSON, and the name by which the listener is called has been judged before.
 
 use actix_web::http::StatusCode;

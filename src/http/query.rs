@@ -1,6 +1,6 @@
 //! Query strings in, wishes out: the two dialects share one decoder and one set of lists, each has its own parser.
 //!
-//! The law: the variant space is finite. A width, height or quality comes from a configured list or carries a signature;
+//! Invariant: the variant space is finite. A width, height or quality comes from a configured list or carries a signature;
 //! what is not understood is refused with a stable code, never guessed and never ignored (but for what others
 //! hang on URLs, see `is_ignored`).
 
@@ -30,9 +30,9 @@ pub const MAX_EDGE: u32 = 10_000;
 /// Which variants may be asked for.
 #[derive(Clone, Debug)]
 pub struct Sizes {
-    /// Widths of whole-page pictures in pixels. Configuration sees to it that this is not empty.
+    /// Widths of whole-page images in pixels. Configuration sees to it that this is not empty.
     pub device_sizes: Vec<u32>,
-    /// Widths of smaller pictures, in pixels.
+    /// Widths of smaller images, in pixels.
     pub image_sizes: Vec<u32>,
     /// Heights allowed besides those widths, in pixels.
     pub heights: Vec<u32>,
@@ -78,7 +78,7 @@ impl Sizes {
         self.widths().chain(self.heights.iter().copied())
     }
 
-    /// The longest edge of a picture for which no size is asked, in pixels.
+    /// The longest edge of an image for which no size is asked, in pixels.
     fn cap(&self) -> u32 {
         self.widths().max().unwrap_or(1)
     }
@@ -145,7 +145,7 @@ impl<'q> Pairs<'q> {
     }
 }
 
-/// Parameters that others hang on URLs and that say nothing about the picture. `v` makes another URL of the same picture
+/// Parameters that others hang on URLs and that say nothing about the image. `v` makes another URL of the same image
 /// for whoever keeps it: browsers and CDNs, which no purge reaches.
 fn is_ignored(name: &str) -> bool {
     matches!(name, "dpl" | "v" | "fbclid" | "gclid" | "msclkid") || name.starts_with("utm_")

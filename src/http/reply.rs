@@ -1,6 +1,6 @@
 //! What a handler tells about its answer, what follows from that, and the middleware that sees to it.
 //!
-//! The law: [`conclude`], which every response passes once, is the only writer of `Cache-Control` (no-store unless a
+//! Invariant: [`conclude`], which every response passes once, is the only writer of `Cache-Control` (no-store unless a
 //! handler names a policy), of the request's id, of the request metrics and of the request's log lines: one of access, and
 //! one at warn where we or an origin failed. What a stranger did wrong is no warning.
 

@@ -1,6 +1,6 @@
 //! How many lines the log gets of failed requests, of which strangers can make as many as they like.
 //!
-//! The law: **at most [`MOST`] lines a second for each code**; what is left out is counted, and the next line says how many.
+//! Invariant: **at most [`MOST`] lines a second for each code**; what is left out is counted, and the next line says how many.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

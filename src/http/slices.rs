@@ -1,6 +1,6 @@
 //! A body handed to the connection in slices of the one buffer that all who ask for it share.
 //!
-//! The law: **a reader that does not read holds one slice**, or one short image, and no copy of the whole: the server copies
+//! Invariant: **a reader that does not read holds one slice**, or one short image, and no copy of the whole: the server copies
 //! what it is given into the connection's buffer, and asks for more only when that has room.
 
 use std::convert::Infallible;

@@ -1,6 +1,6 @@
 //! A seam for `examples/calibrate.rs`: the stages of the pipeline one by one, with encoders at their native settings.
 //!
-//! Not part of the service: nothing here is reached by a request. The law: **what is measured is what is served**: each
+//! Not part of the service: nothing here is reached by a request. Invariant: **what is measured is what is served**: each
 //! function only opens a stage that [`super::render`] uses.
 
 use std::borrow::Cow;

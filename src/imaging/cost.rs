@@ -1,6 +1,6 @@
 //! What an image costs in memory, estimated from headers and sizes alone.
 //!
-//! The law: **no less than is used, and no more than half as much again**, over formats, depths and outputs; a test
+//! Invariant: **no less than is used, and no more than half as much again**, over formats, depths and outputs; a test
 //! compares it with what the process takes. What is over `Limits::max_memory` is refused before anything is allocated.
 
 use super::codec;

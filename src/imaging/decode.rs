@@ -1,6 +1,6 @@
 //! From a stranger's bytes to upright 8-bit sRGB pixels, in memory-safe Rust.
 //!
-//! The law: the probe has passed the limits before anything here allocates; what a decoder then delivers must have the
+//! Invariant: the probe has passed the limits before anything here allocates; what a decoder then delivers must have the
 //! size that was probed. Order: decode, colour, orientation. The deadline is checked between stages and frames; a
 //! decoder cannot be stopped within one, save those that have a process of their own ([`isolated`]).
 
@@ -37,7 +37,7 @@ use crate::format::ImageFormat;
 
 /// Decoded pixels: interleaved 8-bit sRGB, rows from the top, upright.
 ///
-/// `pixels.len() == width * height * channels()`. A picture whose alpha is 255 everywhere has `alpha == false`.
+/// `pixels.len() == width * height * channels()`. An image whose alpha is 255 everywhere has `alpha == false`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
     /// Width in pixels.
@@ -95,12 +95,12 @@ pub(crate) fn header(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Resu
     }
 }
 
-/// Decodes a still picture, or the first frame or primary picture of what has several.
+/// Decodes a still image, or the first frame or primary image of what has several.
 pub(crate) fn decode(bytes: &[u8], probe: &Probe, settings: &Settings, deadline: Instant) -> Result<Picture, Error> {
     judged(bytes, probe, settings, deadline).map(|(picture, _)| picture)
 }
 
-/// The same, and whether its own bytes are another picture by what only its bitstream says ([`Probe::foreign`]).
+/// The same, and whether its own bytes are another image by what only its bitstream says ([`Probe::foreign`]).
 pub(crate) fn judged(
     bytes: &[u8],
     probe: &Probe,
@@ -150,7 +150,7 @@ pub(crate) fn decode_svg(bytes: &[u8], width: u32, height: u32, limits: &Limits)
 }
 
 /// Streams every frame of an animation as a whole canvas with the time it is shown; returns how often it plays, 0 for
-/// ever. A still picture is one frame, shown for no time.
+/// ever. A still image is one frame, shown for no time.
 pub(crate) fn frames(
     bytes: &[u8],
     probe: &Probe,
@@ -182,7 +182,7 @@ pub(crate) fn plays(bytes: &[u8], probe: &Probe, limits: &Limits) -> Result<u32,
     Ok(header(bytes, probe.format, limits)?.plays)
 }
 
-/// GIF has no other way to a picture than drawing its first frame.
+/// GIF has no other way to an image than drawing its first frame.
 fn first_frame(bytes: &[u8], probe: &Probe, deadline: Instant) -> Result<Picture, Error> {
     let header = Header { frames: 1, ..Header::still(probe.width, probe.height, probe.has_alpha) };
     let mut first = None;

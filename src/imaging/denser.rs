@@ -1,6 +1,6 @@
 //! What is encoded with more effort shall be smaller, not only better.
 //!
-//! The law: **what takes the place of an answer scores no lower than that answer**, where its level was chosen by size
+//! Invariant: **what takes the place of an answer scores no lower than that answer**, where its level was chosen by size
 //! instead of from the table of qualities.
 
 use std::time::Instant;
@@ -20,7 +20,7 @@ const STEP: f64 = 0.065;
 const MOST: f64 = 8.0;
 
 /// In place of an AVIF of `made` bytes, which was made with more effort, one a few levels coarser: if it is about as large as
-/// `first`, which is what fast settings made of the picture, then it is better instead, and pictures that those are poor at,
+/// `first`, which is what fast settings made of the image, then it is better instead, and images that those are poor at,
 /// stars for one, can be both. `None` where it stays as it is.
 pub(super) fn coarser(
     picture: &Picture,
@@ -83,7 +83,7 @@ mod tests {
     fn what_became_better_instead_of_smaller_becomes_both() {
         let stars = fixture("hubble.jpg", 540);
         let first = encoded(&stars, Effort::Fast);
-        // As if more effort had made no fewer bytes, which depends on how the picture was scaled.
+        // As if more effort had made no fewer bytes, which depends on how the image was scaled.
         let last = refined(&stars, first.len(), &first).unwrap();
         assert!(last.len() * 10 < first.len() * 9, "{} of {}", last.len(), first.len());
         let score = |bytes: &[u8]| score(&stars, &calibration::decode(bytes).unwrap()).unwrap();
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn what_is_smaller_stays_as_the_table_says() {
         let picture = fixture("dusk.jpg", 64);
-        // It is not even looked at: it is no picture.
+        // It is not even looked at: it is no image.
         assert!(refined(&picture, 9_400, &[0; 10_000]).is_none());
     }
 

@@ -1,4 +1,4 @@
-//! Why a picture could not be made; `http/error.rs` says what a client is told of it.
+//! Why an image could not be made; `http/error.rs` says what a client is told of it.
 //!
 //! Details are for the log: they may quote a decoder, never a file.
 
@@ -7,7 +7,7 @@ use crate::format::ImageFormat;
 /// What a limit of memory is called in errors, with the setting that it is a share of.
 pub(super) const OUTPUT_MEMORY: &str = "bytes of memory (limits.decode_memory)";
 
-/// Why a picture could not be made.
+/// Why an image could not be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// No image format Pixgate reads.

@@ -1,4 +1,4 @@
-//! Which quality makes a picture look as good as the others do: flat ones need less of it, hard ones more.
+//! Which quality makes an image look as good as the others do: flat ones need less of it, hard ones more.
 //!
 //! Searched on a small copy in WebP, by SSIMULACRA2.
 

@@ -1,6 +1,6 @@
-//! Bytes of a picture in, bytes of another out: what a source is ([`probe()`]), a variant of it ([`render`]), its placeholder.
+//! Bytes of an image in, bytes of another out: what a source is ([`probe()`]), a variant of it ([`render`]), its placeholder.
 //!
-//! The law: **everything about a source that could cost memory or time is judged from its header before it is decoded**,
+//! Invariant: **everything about a source that could cost memory or time is judged from its header before it is decoded**,
 //! and every stage is named, in order, in [`render`]. Decoders are memory-safe Rust; C sees only pixels of our own.
 //! All functions here block; `schedule` runs them on their own threads and catches what panics.
 
@@ -92,7 +92,7 @@ pub struct Settings {
     /// AVIF that is predicted to take longer is answered as WebP first, where the client leaves the choice.
     pub progressive_budget: Duration,
     /// The program whose command [`DECODER_COMMAND`] decodes AVIF, JPEG XL and HEIC in a process of its own, this one as a
-    /// rule: a crash of such a decoder is then an error of one picture. `None` decodes in this process.
+    /// rule: a crash of such a decoder is then an error of one image. `None` decodes in this process.
     pub decoder: Option<PathBuf>,
 }
 
@@ -117,14 +117,14 @@ pub struct Probe {
     pub width: u32,
     /// Height in pixels, after orientation.
     pub height: u32,
-    /// What turns the stored picture upright.
+    /// What turns the stored image upright.
     pub orientation: Orientation,
     /// Whether any pixel may be transparent.
     pub has_alpha: bool,
-    /// Frames; 1 for a still picture.
+    /// Frames; 1 for a still image.
     pub frames: u32,
-    /// The source's own bytes are another picture than ours of the same size: ink, high dynamic range, more bits. They are
-    /// never handed out in place of ours, so that a picture looks the same at every width.
+    /// The source's own bytes are another image than ours of the same size: ink, high dynamic range, more bits. They are
+    /// never handed out in place of ours, so that an image looks the same at every width.
     pub foreign: bool,
     /// Estimated peak memory of decoding and scaling, in bytes: what admission reserves.
     ///
@@ -150,7 +150,7 @@ impl Probe {
 /// One finished output.
 #[derive(Clone, Debug)]
 pub struct Rendered {
-    /// The encoded picture.
+    /// The encoded image.
     pub bytes: Vec<u8>,
     /// Format of `bytes`.
     pub format: ImageFormat,
@@ -162,7 +162,7 @@ pub struct Rendered {
     pub placeholder: Arc<PlaceholderSet>,
     /// Where the time went.
     pub timings: Timings,
-    /// The source's own picture was kept: it was asked for, or it was no larger than ours would have been.
+    /// The source's own image was kept: it was asked for, or it was no larger than ours would have been.
     pub original: bool,
 }
 
@@ -214,7 +214,7 @@ pub fn render(
     }
 }
 
-/// The placeholder alone, for a source nobody has asked a picture of yet.
+/// The placeholder alone, for a source nobody has asked an image of yet.
 ///
 /// # Errors
 ///
@@ -270,7 +270,7 @@ fn animation(
     Ok(Rendered { bytes, format, width, height, placeholder, timings: clock.timings, original })
 }
 
-/// The source's own picture, after every frame of it was decoded: bytes that no decoder took are never passed on.
+/// The source's own image, after every frame of it was decoded: bytes that no decoder took are never passed on.
 ///
 /// What is passed on without being decoded does not come here: it has no pixels to make a placeholder of.
 fn original(bytes: &[u8], probe: &Probe, settings: &Settings, deadline: Instant) -> Result<Rendered, Error> {
@@ -292,7 +292,7 @@ fn original(bytes: &[u8], probe: &Probe, settings: &Settings, deadline: Instant)
     Ok(Rendered { bytes, format, width, height, placeholder, timings: clock.timings, original: true })
 }
 
-/// The source's own picture, when the output would be the same picture and is not smaller than it.
+/// The source's own image, when the output would be the same image and is not smaller than it.
 fn kept(bytes: &[u8], probe: &Probe, transform: &Transform, format: ImageFormat, encoded: usize) -> Option<Vec<u8>> {
     let size = Geometry::Scale { width: probe.width, height: probe.height };
     let same = probe.format == format

@@ -1,6 +1,6 @@
-//! What stands where a picture will be: BlurHash, ThumbHash, a PNG of eight pixels, the dominant colour.
+//! What stands where an image will be: BlurHash, ThumbHash, a PNG of eight pixels, the dominant colour.
 //!
-//! The law: **everything is computed from one small linear-light thumbnail**: a hash of the full picture costs a
+//! Invariant: **everything is computed from one small linear-light thumbnail**: a hash of the full image costs a
 //! thousand times as much and differs by less than it can express.
 
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ impl PlaceholderSet {
     /// Computes all placeholders of `picture`.
     ///
     /// # Errors
-    /// [`Error::Encode`] for a picture without pixels.
+    /// [`Error::Encode`] for an image without pixels.
     pub(crate) fn of(picture: &Picture) -> Result<Self, Error> {
         codec::check(picture, ImageFormat::Png)?;
         let thumbnail = resize::thumbnail(picture, THUMBNAIL);

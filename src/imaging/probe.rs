@@ -1,6 +1,6 @@
 //! What a source is, from its header: the one place where limits are asked, before anything is decoded.
 //!
-//! The law: probing reads bytes that are there and allocates nothing that grows with what a header claims.
+//! Invariant: probing reads bytes that are there and allocates nothing that grows with what a header claims.
 
 use image::metadata::Orientation;
 
@@ -10,7 +10,7 @@ use super::error::OUTPUT_MEMORY;
 use super::{Error, Limits, Probe};
 use crate::format::{ImageFormat, sniff};
 
-/// Memory of a decoder that does not grow with the picture: tables, contexts, profiles.
+/// Memory of a decoder that does not grow with the image: tables, contexts, profiles.
 const FIXED: u64 = 4_000_000;
 
 /// Recognises a source, reads its header and judges it.
@@ -53,7 +53,7 @@ pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Probe, Error> {
 fn judge(header: &Header, format: ImageFormat, limits: &Limits) -> Result<(), Error> {
     let (width, height) = (u64::from(header.width), u64::from(header.height));
     if width == 0 || height == 0 {
-        return Err(Error::Malformed { format, detail: "an empty picture".to_owned() });
+        return Err(Error::Malformed { format, detail: "an empty image".to_owned() });
     }
     within("width", width, u64::from(limits.max_edge))?;
     within("height", height, u64::from(limits.max_edge))?;
@@ -75,7 +75,7 @@ const fn copies(format: ImageFormat, header: &Header) -> u64 {
 }
 
 /// Peak memory in bytes, as measured: what the decoder holds ([`Header::working`]; colours are converted in place), or the
-/// picture beside its copy where it is turned upright, each times the pixels, and a fixed part. An animation is decoded
+/// image beside its copy where it is turned upright, each times the pixels, and a fixed part. An animation is decoded
 /// frame by frame: one frame counts.
 fn decoded_bytes(header: &Header) -> u64 {
     let channels = if header.alpha { 4 } else { 3 };

@@ -1,8 +1,8 @@
-//! Scaling, cropping, padding and flattening: the one place where a picture changes its size.
+//! Scaling, cropping, padding and flattening: the one place where an image changes its size.
 //!
-//! The law: **pixels are averaged as light, not as code values**, alpha premultiplied, with Lanczos3; a picture that
+//! Invariant: **pixels are averaged as light, not as code values**, alpha premultiplied, with Lanczos3; an image that
 //! keeps its size keeps its bytes. Flattening is the exception: it is done on sRGB values, because that is how CSS
-//! composites, and the result should look as the transparent picture does over the same background in a page.
+//! composites, and the result should look as the transparent image does over the same background in a page.
 
 /// Compiles a loop over samples for several processors; which one runs is chosen when the program does. AVX-512 only
 /// where VBMI2 tells of a processor that keeps its clock with it.
@@ -28,7 +28,7 @@ pub(super) use self::convolve::working_bytes;
 use super::{Error, Picture};
 use crate::variant::{Geometry, Rgb};
 
-/// A part of a picture, in pixels.
+/// A part of an image, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Area {
     left: u32,
@@ -48,7 +48,7 @@ pub(crate) fn apply(picture: Picture, geometry: &Geometry, background: Option<Rg
     framed(Cow::Owned(picture), geometry, background).map(Cow::into_owned)
 }
 
-/// The same of a picture that others use too: what is not changed is not copied.
+/// The same of an image that others use too: what is not changed is not copied.
 ///
 /// # Errors
 /// As [`apply`].
@@ -69,7 +69,7 @@ fn framed<'a>(
     let whole = Area { left: 0, top: 0, width: picture.width, height: picture.height };
     let expected = picture.width as usize * picture.height as usize * picture.channels();
     if whole.width == 0 || whole.height == 0 || width == 0 || height == 0 || picture.pixels.len() != expected {
-        return Err(Error::Encode("a picture of inconsistent size cannot be scaled".to_owned()));
+        return Err(Error::Encode("an image of inconsistent size cannot be scaled".to_owned()));
     }
     let flat = |picture: Cow<'a, Picture>| match background {
         Some(colour) if picture.alpha => Cow::Owned(flatten(picture.into_owned(), colour)),
@@ -199,7 +199,7 @@ fn pad(picture: &Picture, size: (u32, u32), background: Option<Rgb>) -> Picture 
         if picture.channels() == channels {
             target.copy_from_slice(source);
         } else {
-            // Only opaque into transparent: with a background the picture was flattened before.
+            // Only opaque into transparent: with a background the image was flattened before.
             for (to, from) in target.chunks_exact_mut(4).zip(source.chunks_exact(3)) {
                 to[..3].copy_from_slice(from);
                 to[3] = 255;

@@ -1,6 +1,6 @@
 //! CPU work: threads of its own at lower priority, admission by memory and a bounded queue, deadlines, caught panics.
 //!
-//! The law: nothing here runs on an async thread, and no job can take the pool with it. A job that panics is an error
+//! Invariant: nothing here runs on an async thread, and no job can take the pool with it. A job that panics is an error
 //! for its own request; one that outlives its deadline is abandoned, counted, and its thread replaced. Three lanes: what
 //! is asked for, hosts in turn; before it, what was begun and holds memory; behind both, what nobody waits for.
 

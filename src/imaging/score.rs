@@ -1,7 +1,7 @@
-//! How far a picture looks like another: SSIMULACRA2, Cloudinary's measure of visible difference, where 90 is hardly told
+//! How far an image looks like another: SSIMULACRA2, Cloudinary's measure of visible difference, where 90 is hardly told
 //! from the original, 70 is good, 50 is fair.
 //!
-//! The law: it is measured in tiles, so that the measure's memory does not grow with the picture.
+//! Invariant: it is measured in tiles, so that the measure's memory does not grow with the image.
 
 use ssimulacra2::{ColorPrimaries, Rgb, TransferCharacteristic, compute_frame_ssimulacra2};
 
@@ -19,7 +19,7 @@ pub const SCORE_BYTES: u64 = TILE as u64 * TILE as u64 * 4 * 40;
 pub(super) fn score(before: &Picture, after: &Picture) -> Result<f64, Error> {
     let (width, height) = (before.width, before.height);
     if (after.width, after.height) != (width, height) || before.alpha || after.alpha {
-        return Err(Error::Encode("measuring: the pictures are not of one kind".to_owned()));
+        return Err(Error::Encode("measuring: the images are not of one kind".to_owned()));
     }
     let (columns, rows) = (width.div_ceil(TILE), height.div_ceil(TILE));
     let mut sum = 0.0;

@@ -1,6 +1,6 @@
-//! A still picture of a still source: one decode, and any number of outputs made from it.
+//! A still image of a still source: one decode, and any number of outputs made from it.
 //!
-//! The law: what is decoded is never changed, so that all who wait for outputs of one source share it.
+//! Invariant: what is decoded is never changed, so that all who wait for outputs of one source share it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,9 +16,9 @@ use crate::variant::{Effort, Geometry, Output, Quality, Transform};
 #[derive(Debug)]
 pub struct Decoded {
     pub(super) picture: Picture,
-    /// Its own bytes are another picture, as its bitstream says.
+    /// Its own bytes are another image, as its bitstream says.
     foreign: bool,
-    /// Computed from the picture.
+    /// Computed from the image.
     pub placeholder: Arc<PlaceholderSet>,
     /// How long decoding took, orientation, colour and placeholder included.
     pub took: Duration,
@@ -55,7 +55,7 @@ impl Decoded {
         self.picture.pixels.len() as u64
     }
 
-    /// Makes one output: scales, frames, encodes, and keeps the source's own bytes where that is the smaller same picture.
+    /// Makes one output: scales, frames, encodes, and keeps the source's own bytes where that is the smaller same image.
     /// `bytes` and `probe` are those it was decoded from. Blocks; no time is counted for the decode.
     ///
     /// # Errors
@@ -70,7 +70,7 @@ impl Decoded {
         deadline: Instant,
     ) -> Result<Rendered, Error> {
         let Output::Still(format) = transform.output else {
-            return Err(Error::Encode("no still picture is asked for".to_owned()));
+            return Err(Error::Encode("no still image is asked for".to_owned()));
         };
         check(deadline)?;
         let mut clock = Clock::start();

@@ -1,6 +1,6 @@
 //! Variants that were asked for again, made better when there is nothing else to do.
 //!
-//! The law: it stays within its share of the machine, one at a time, and what has waited too long is not worth it any more.
+//! Invariant: it stays within its share of the machine, one at a time, and what has waited too long is not worth it any more.
 
 use std::sync::{Arc, Weak};
 use std::thread;

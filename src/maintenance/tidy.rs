@@ -1,6 +1,6 @@
 //! Gives back the memory that a burst of downloads has left behind.
 //!
-//! The law: only when nothing was downloaded for a while: what is in use again and again is not taken from the heap and
+//! Invariant: only when nothing was downloaded for a while: what is in use again and again is not taken from the heap and
 //! put back.
 
 use std::sync::{Arc, Weak};

@@ -1,6 +1,6 @@
 //! Decoded sources, for as long as somebody makes something of them.
 //!
-//! The law: of equal bytes there is one decode at a time and one picture in memory, whose share of the memory budget is
+//! Invariant: of equal bytes there is one decode at a time and one image in memory, whose share of the memory budget is
 //! given back when the last who uses it is done. Only what a placeholder was made of is kept for who is about to come,
 //! for a moment and within a small budget of its own.
 
@@ -19,7 +19,7 @@ use crate::imaging::{self, Decoded, Probe};
 use crate::record::SourceRecord;
 use crate::variant::ContentHash;
 
-/// A page that was told a placeholder asks for the picture as soon as the browser has read it.
+/// A page that was told a placeholder asks for the image as soon as the browser has read it.
 const MOMENT: Duration = Duration::from_secs(2);
 
 /// A decoded source with its share of the memory budget.
@@ -98,7 +98,7 @@ impl Pictures {
     }
 }
 
-/// Room for pictures that are kept, in kB.
+/// Room for images that are kept, in kB.
 #[derive(Clone)]
 pub(super) struct Keep(Arc<Semaphore>);
 
@@ -111,7 +111,7 @@ impl Keep {
 }
 
 impl Optimizer {
-    /// Keeps the pixels for the page that is about to ask for the picture, where there is room.
+    /// Keeps the pixels for the page that is about to ask for the image, where there is room.
     pub(super) fn keep_for_a_moment(&self, held: Arc<Held>) {
         let kilobytes = u32::try_from(held.decoded.bytes().div_ceil(1_000)).unwrap_or(u32::MAX);
         let Ok(room) = Arc::clone(&self.keep.0).try_acquire_many_owned(kilobytes) else { return };

@@ -1,6 +1,6 @@
 //! A variant and its placeholder from the bytes of a source.
 //!
-//! The law: one render, on the render threads, for all who wait for it, be it for another URL with the same bytes; and one
+//! Invariant: one render, on the render threads, for all who wait for it, be it for another URL with the same bytes; and one
 //! decode for all renders of the same bytes that are asked for at the same time.
 
 use std::sync::Arc;
@@ -124,7 +124,7 @@ impl Optimizer {
             if cost == 0 {
                 held.take_back();
             }
-            // The picture's memory is given back before anybody is told.
+            // The image's memory is given back before anybody is told.
             drop(held);
             Ok(Made::of(rendered, effort))
         };

@@ -1,4 +1,4 @@
-//! Everything that can keep a request from its picture: the sum of the rooms' errors.
+//! Everything that can keep a request from its image: the sum of the rooms' errors.
 //!
 //! Nothing here knows a status code; `http/error.rs` holds that table.
 
@@ -9,7 +9,7 @@ use crate::cache::flight;
 use crate::imaging::{self, schedule};
 use crate::source;
 
-/// Why there is no picture. Shared among all who waited for it, hence behind `Arc` in results.
+/// Why there is no image. Shared among all who waited for it, hence behind `Arc` in results.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The source could not be had.
@@ -84,7 +84,7 @@ impl Error {
         matches!(self, Self::Source(failed) if failed.error.is_refusal())
     }
 
-    /// Whether an old copy may stand in for the source: the origin or the way to it fails, sends what is no picture, or this
+    /// Whether an old copy may stand in for the source: the origin or the way to it fails, sends what is no image, or this
     /// machine has too much to do (RFC 5861 §4).
     pub(super) const fn is_outage(&self) -> bool {
         match self {

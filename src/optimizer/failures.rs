@@ -1,6 +1,6 @@
 //! Failures of sources, remembered: for how long, and what they take away.
 //!
-//! The law: an origin that fails is not asked again at once, however many ask us; one that asks to be left alone is left
+//! Invariant: an origin that fails is not asked again at once, however many ask us; one that asks to be left alone is left
 //! alone, within bounds; one that refuses is heard, and what it gave before is not served any more.
 
 use std::hash::Hash;

@@ -1,6 +1,6 @@
 //! The quality of a source for requests that leave it to us.
 //!
-//! The law: it is learned once, from the same decode that the picture is made of, and kept with the source's record, so
+//! Invariant: it is learned once, from the same decode that the image is made of, and kept with the source's record, so
 //! that every later request knows the name of its variant without looking at a pixel.
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::source::SourceUrl;
 use crate::variant::Quality;
 
 impl Optimizer {
-    /// The record with its fair quality, and the decoded picture, where there is one.
+    /// The record with its fair quality, and the decoded image, where there is one.
     pub(super) async fn learn_quality(
         self: &Arc<Self>,
         source: &SourceUrl,
@@ -26,7 +26,7 @@ impl Optimizer {
         bytes: Bytes,
         whose: &Whose,
     ) -> Result<(Arc<SourceRecord>, Option<Arc<Held>>), Arc<Error>> {
-        // Moving pictures and drawings have no one decode to learn from.
+        // Moving images and drawings have no one decode to learn from.
         if record.frames > 1 || record.is_passed_on() || record.format == ImageFormat::Svg {
             return Ok((self.with_quality(source, &record, Quality::DEFAULT), None));
         }

@@ -1,6 +1,6 @@
 //! Turns at the origins: so many downloads at once in all, and so many from one host.
 //!
-//! The law: **a host that is slow or down takes away its own turns and nobody else's**. Who would wait too long is told so
+//! Invariant: **a host that is slow or down takes away its own turns and nobody else's**. Who would wait too long is told so
 //! at once; a host that cannot be connected to again and again is left alone for a while, longer each time.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! What a request comes to: a picture, where it was found, and what a response says about it.
+//! What a request comes to: an image, where it was found, and what a response says about it.
 //!
 //! Values only; what they mean for a client is decided where responses are made.
 
@@ -9,7 +9,7 @@ use crate::cache::{CacheStatus, Entry};
 use crate::record::SourceRecord;
 use crate::variant::{ContentHash, VariantKey, Wish};
 
-/// Where a request found its picture, so that the next one need not work it out: the key follows from the content and
+/// Where a request found its image, so that the next one need not work it out: the key follows from the content and
 /// the wish alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hint {
@@ -17,10 +17,10 @@ pub struct Hint {
     pub(super) key: VariantKey,
 }
 
-/// A picture and what a response says about it.
+/// An image and what a response says about it.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The picture.
+    /// The image.
     pub entry: Arc<Entry>,
     /// Where it lies.
     pub hint: Hint,

@@ -1,6 +1,6 @@
 //! How long an encoder will take, by what it took on this machine so far.
 //!
-//! The law: it is a guess, for choosing what a client gets now; nothing that is right or wrong depends on it.
+//! Invariant: it is a guess, for choosing what a client gets now; nothing that is right or wrong depends on it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! What the metadata store is told: sources, variants, and how each request was answered.
 //!
-//! The law: telling costs the request nothing that can fail, a hit waits for nothing, and only what may be stored is
+//! Invariant: telling costs the request nothing that can fail, a hit waits for nothing, and only what may be stored is
 //! described.
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Variants made better behind: encoded anew with more effort, or in the format that was too slow for the first answer.
 //!
-//! The law: nobody waits for this and nothing fails by it; what is made has the key of what it takes the place of, so that
+//! Invariant: nobody waits for this and nothing fails by it; what is made has the key of what it takes the place of, so that
 //! a purge in between is a purge of both.
 
 use std::sync::{Arc, Weak};

@@ -1,6 +1,6 @@
 //! The shared tier's part in a request: what another replica has made already, and who makes what nobody has.
 //!
-//! The law: one replica makes a variant while the others wait for it, but nobody waits for a leader longer than its lease
+//! Invariant: one replica makes a variant while the others wait for it, but nobody waits for a leader longer than its lease
 //! lives without it, and without a shared tier that answers each replica leads for itself.
 
 use std::sync::Arc;
@@ -27,14 +27,14 @@ const SETTLE: Duration = Duration::from_secs(5);
 
 /// How a request goes on.
 pub(super) enum Turn {
-    /// The picture was there.
+    /// The image was there.
     Found(Outcome),
     /// It is to be made, under this lease or, when there is none to be had, without.
     Lead(Option<LeaseGuard>),
 }
 
 impl Optimizer {
-    /// Waits for the picture, or for the right to make it.
+    /// Waits for the image, or for the right to make it.
     pub(super) async fn turn(self: &Arc<Self>, source: &SourceUrl, wish: &Wish, terms: Terms, key: WishKey) -> Turn {
         if let Some(found) = self.find_shared(source, wish, terms, key).await {
             return Turn::Found(found);
@@ -71,7 +71,7 @@ impl Optimizer {
         }
     }
 
-    /// A picture from the shared tier. A stale one starts its own refresh.
+    /// An image from the shared tier. A stale one starts its own refresh.
     async fn find_shared(
         self: &Arc<Self>,
         source: &SourceUrl,

@@ -1,6 +1,6 @@
 //! From a source URL to its record, and to its bytes where they are needed: look-up, download, revalidation.
 //!
-//! The law: one download a source at a time, however many ask; what the origin says must not be stored is never put
+//! Invariant: one download a source at a time, however many ask; what the origin says must not be stored is never put
 //! into a tier; an origin that fails takes nothing away that it gave before, and one that refuses does.
 
 use std::sync::Arc;
@@ -119,7 +119,7 @@ impl Optimizer {
         self.fly(source, Need::Bytes, wanted).await
     }
 
-    /// Revalidates behind the back of whoever is served a stale picture; not while a failure is fresh.
+    /// Revalidates behind the back of whoever is served a stale image; not while a failure is fresh.
     pub(super) fn refresh_behind(self: &Arc<Self>, source: &SourceUrl) {
         if self.failure(source).is_some() {
             return;

@@ -1,6 +1,6 @@
 //! Whose word counts for how long a source may be used without asking its origin.
 //!
-//! The law: on our own endpoints the origin's, within what the operator allows (RFC 9111 §4.2.4); on Next.js's path the
+//! Invariant: on our own endpoints the origin's, within what the operator allows (RFC 9111 §4.2.4); on Next.js's path the
 //! operator's alone, as in Next.js. What an origin refuses is refused on both.
 
 use std::time::{Duration, SystemTime};

@@ -1,7 +1,7 @@
-//! Finding a picture in memory, and the way to one that was found before, by which a popular one is found without looking
+//! Finding an image in memory, and the way to one that was found before, by which a popular one is found without looking
 //! its parts up one by one.
 //!
-//! The law: **a trail leads where a look-up would**. It is followed while memory has neither taken nor dropped anything
+//! Invariant: **a trail leads where a look-up would**. It is followed while memory has neither taken nor dropped anything
 //! since its last look-up, keeps nothing in memory by itself, and is given up often enough for memory to know what is
 //! asked for: what it does not hear of, it lets go.
 
@@ -45,7 +45,7 @@ impl Trail {
         }
     }
 
-    /// Whether it ends at this picture and this record of its source.
+    /// Whether it ends at this image and this record of its source.
     pub fn leads_to(&self, found: &Outcome) -> bool {
         self.entry.as_ptr() == Arc::as_ptr(&found.entry) && self.record.as_ptr() == Arc::as_ptr(&found.record)
     }
@@ -74,7 +74,7 @@ fn millis(at: SystemTime) -> u64 {
 }
 
 impl Optimizer {
-    /// A picture from memory, without waiting for anything. A stale one starts its own refresh. `trail` leads
+    /// An image from memory, without waiting for anything. A stale one starts its own refresh. `trail` leads
     /// to what an earlier request for the same source and wish found; who finds nothing with it asks again without.
     pub fn look_up(
         self: &Arc<Self>,

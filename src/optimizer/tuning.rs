@@ -1,6 +1,6 @@
 //! What of the optimizer's settings may change while it runs, swapped as a whole.
 //!
-//! The law: work that has begun ends by the settings it asked for last; no request waits for a change.
+//! Invariant: work that has begun ends by the settings it asked for last; no request waits for a change.
 
 use std::sync::Arc;
 

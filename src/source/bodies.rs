@@ -1,6 +1,6 @@
 //! Memory of the bodies of sources: one budget, from the first byte until nobody makes anything of a body any more.
 //!
-//! The law: **a body is charged for before it is held**, by what has come and not by what was promised, and a download that
+//! Invariant: **a body is charged for before it is held**, by what has come and not by what was promised, and a download that
 //! gets no room within its patience fails instead of waiting with what it has.
 
 use std::sync::Arc;

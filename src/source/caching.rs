@@ -1,6 +1,6 @@
 //! What an origin says about keeping its answer (RFC 9111).
 //!
-//! The law: whatever is unclear counts against keeping. An unreadable lifetime is none, and a response meant for one
+//! Invariant: whatever is unclear counts against keeping. An unreadable lifetime is none, and a response meant for one
 //! user is not stored by anyone.
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Name look-up with the address guard inside it, so that the judged addresses are the ones dialled.
 //!
-//! The law: one look-up for one dial. Every answer is judged, one bad answer refuses all, and what is handed to the
+//! Invariant: one look-up for one dial. Every answer is judged, one bad answer refuses all, and what is handed to the
 //! connector is the judged list itself: a name that answers differently the second time (DNS rebinding) gains nothing.
 
 use std::io;

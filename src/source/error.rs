@@ -1,6 +1,6 @@
 //! Why a source could not be had, and how a client library's error becomes one of these reasons.
 //!
-//! The law: a closed set, so that each reason has its status and its metric label; no URL and no origin's text in it.
+//! Invariant: a closed set, so that each reason has its status and its metric label; no URL and no origin's text in it.
 
 use std::error::Error as StdError;
 use std::io;
@@ -79,7 +79,7 @@ pub enum Error {
     /// No trusted TLS session.
     #[error("no trusted TLS session with the origin")]
     Tls,
-    /// An answer that is no picture: a client or server error, or a status with no meaning here.
+    /// An answer that is no image: a client or server error, or a status with no meaning here.
     #[error("the origin answered with status {0}")]
     Status(u16),
     /// A body of no bytes.

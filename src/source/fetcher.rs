@@ -1,6 +1,6 @@
 //! Downloads an admitted source: judged addresses, bounded bytes, bounded time, redirects by hand.
 //!
-//! The law: nothing of a client's request reaches an origin, no environment proxy sees a request, and every hop of a
+//! Invariant: nothing of a client's request reaches an origin, no environment proxy sees a request, and every hop of a
 //! redirect passes the whole policy and the address guard again.
 
 #![expect(clippy::disallowed_types, reason = "this is the one room that fetches")]
@@ -176,7 +176,7 @@ impl Fetcher {
                 caching = caching.behind(before);
             }
             match response.status().as_u16() {
-                // What is created, accepted or altered on the way is a picture too, if its bytes are one.
+                // What is created, accepted or altered on the way is an image too, if its bytes are one.
                 200..=203 => {
                     let validators =
                         Validators { etag: validator(headers, ETAG), last_modified: validator(headers, LAST_MODIFIED) };

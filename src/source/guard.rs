@@ -1,6 +1,6 @@
 //! Which addresses may be dialled: the guard against a server made to fetch from its own network.
 //!
-//! The law: every address passes here, literal or resolved, and an IPv6 address that carries an IPv4 address is judged
+//! Invariant: every address passes here, literal or resolved, and an IPv6 address that carries an IPv4 address is judged
 //! by the address it carries, or refused. Ranges: IANA special-purpose registries (RFC 6890 and its updates).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

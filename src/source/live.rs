@@ -1,6 +1,6 @@
 //! The policy in force: what a reload replaces as a whole, while requests are judged without a lock.
 //!
-//! The law: every judgement is made by one policy, the old one or the new one, never by parts of both.
+//! Invariant: every judgement is made by one policy, the old one or the new one, never by parts of both.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! Where pictures come from: which URLs are admitted, which addresses are dialled, and the download itself.
+//! Where images come from: which URLs are admitted, which addresses are dialled, and the download itself.
 //!
-//! The law: the fetcher takes nothing but a [`SourceUrl`], and only [`SourcePolicy`] makes one. What is matched is what
+//! Invariant: the fetcher takes nothing but a [`SourceUrl`], and only [`SourcePolicy`] makes one. What is matched is what
 //! is fetched: patterns see the parsed, normalised URL, and the same value is sent. Denied unless allowed.
 
 pub mod bodies;

@@ -1,7 +1,7 @@
 //! Patterns that name allowed hosts and paths: globs in Next.js's meaning, and the regular expressions that Next.js
 //! writes into its images manifest.
 //!
-//! The law: the pattern is the operator's and is judged at start; the text is a stranger's, so matching does bounded
+//! Invariant: the pattern is the operator's and is judged at start; the text is a stranger's, so matching does bounded
 //! work, and work that hits its bound is no match.
 
 mod class;

@@ -1,6 +1,6 @@
 //! The allow-list: turns what a client wrote into a [`SourceUrl`], or refuses it.
 //!
-//! The law: refusals come in Next.js's order (nextjs-contract.md §1.2, rows 3 to 9), and nothing here touches the network. A
+//! Invariant: refusals come in Next.js's order (nextjs-contract.md §1.2, rows 3 to 9), and nothing here touches the network. A
 //! literal address passes the address guard here; a name passes it when it is resolved (see `dial.rs`).
 
 mod path;

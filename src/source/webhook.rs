@@ -1,6 +1,6 @@
 //! Tells a URL of the operator's, a CDN's purge endpoint or a relay to it, what was purged here.
 //!
-//! The law: it is told behind the answer, a few times at most, within bounded time; that it cannot be told is a counter
+//! Invariant: it is told behind the answer, a few times at most, within bounded time; that it cannot be told is a counter
 //! and a warning. The URL is the operator's own, so the allow-list and the address guard are not asked.
 #![expect(clippy::disallowed_types, reason = "this is the one room that speaks HTTP as a client")]
 

@@ -1,6 +1,6 @@
 //! Where the metadata are kept: a file for SQLite, or a PostgreSQL server.
 //!
-//! The law: an address is checked without opening anything, and its text is shown without what stands before the `@`.
+//! Invariant: an address is checked without opening anything, and its text is shown without what stands before the `@`.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! What the store is asked, and what it answers: the shapes behind `/variants`, `/sources` and `/stats`.
 //!
-//! The law: every list has an end, by its limit; a place in a list is named by the last row that was seen, never by a
+//! Invariant: every list has an end, by its limit; a place in a list is named by the last row that was seen, never by a
 //! number of rows to skip.
 
 use std::time::SystemTime;
@@ -15,7 +15,7 @@ use crate::variant::Effort;
 /// The order of a list of sources, largest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sort {
-    /// By requests that found a kept picture.
+    /// By requests that found a kept image.
     #[default]
     Hits,
     /// By the size of the source.
@@ -121,7 +121,7 @@ pub struct SourceSummary {
     pub placeholder: bool,
     /// Requests for it.
     pub requests: u64,
-    /// Those that found a kept picture.
+    /// Those that found a kept image.
     pub hits: u64,
     /// When it was first seen.
     pub first_seen_ms: u64,
@@ -193,7 +193,7 @@ pub struct FormatStats {
     pub render_pixels: u64,
     /// Requests answered in this format.
     pub requests: u64,
-    /// Those that found the picture kept.
+    /// Those that found the image kept.
     pub hits: u64,
     /// Bytes of those answers.
     pub served_bytes: u64,
@@ -289,7 +289,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Requests that found a kept picture.
+    /// Requests that found a kept image.
     pub fn hits(&self) -> u64 {
         let hit = |(name, _): &&(String, u64)| matches!(name.as_str(), "memory" | "redis" | "stale");
         self.answered.iter().filter(hit).map(|(_, count)| count).sum()

@@ -1,6 +1,6 @@
 //! Questions as SQL, the same for every engine, and their answers read.
 //!
-//! The law: a question walks along an index to its limit, or reads a table of sums; none looks at every source or variant.
+//! Invariant: a question walks along an index to its limit, or reads a table of sums; none looks at every source or variant.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,6 +1,6 @@
 //! The store over an engine: whether it is up, how long anybody waits for it, and what is tried again.
 //!
-//! The law: a store that is down fails at once, so that nobody stands in a line for it; a task of its own asks whether it
+//! Invariant: a store that is down fails at once, so that nobody stands in a line for it; a task of its own asks whether it
 //! is back. Whether it is down is for that task to say, not for an operation that found the pool empty.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,6 +1,6 @@
 //! What the store asks of a database: bring yourself up to date, answer a question, write some statements together.
 //!
-//! The law: all SQL is written once, with `$1` for the first parameter, and is understood by every engine; values are whole
+//! Invariant: all SQL is written once, with `$1` for the first parameter, and is understood by every engine; values are whole
 //! numbers, texts and octets. An operation runs in a task of its own, so a caller who gives up loses an answer, never a
 //! connection.
 

@@ -1,6 +1,6 @@
 //! What can go wrong with the metadata store, and which of it passes by itself.
 //!
-//! The law: only what may go well with nothing changed is tried again; what is not known is not.
+//! Invariant: only what may go well with nothing changed is tried again; what is not known is not.
 #![expect(clippy::disallowed_types, reason = "the room that knows SQL")]
 
 use sqlx::migrate::MigrateError;

@@ -1,6 +1,6 @@
 //! What is known about sources and variants, kept beyond the end of the process: SQLite in a file, or PostgreSQL.
 //!
-//! The law: it is never in the way. Nothing that serves a picture waits for a write; a store that is down, slow or absent
+//! Invariant: it is never in the way. Nothing that serves an image waits for a write; a store that is down, slow or absent
 //! costs the statistics of that time and nothing else, and one log line when it goes and one when it comes back.
 
 mod address;

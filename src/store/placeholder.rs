@@ -1,6 +1,6 @@
 //! A placeholder set as octets in a column.
 //!
-//! The law: what cannot be read is absent, never an error: a placeholder is made again from the picture.
+//! Invariant: what cannot be read is absent, never an error: a placeholder is made again from the image.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! PostgreSQL, shared by all replicas.
 //!
-//! The law: the pool's maximum is a maximum on the server too. What takes too long is ended by the server, which knows how,
+//! Invariant: the pool's maximum is a maximum on the server too. What takes too long is ended by the server, which knows how,
 //! and only a server that does not even do that is left by cutting the connection.
 #![expect(clippy::disallowed_types, reason = "the room that knows SQL")]
 

@@ -1,6 +1,6 @@
 //! Purges as statements, and which sources a prefix names.
 //!
-//! The law: a URL has no limit that an index could hold, so what finds it is how it begins; and no statement changes more
+//! Invariant: a URL has no limit that an index could hold, so what finds it is how it begins; and no statement changes more
 //! than a part of all sources, because whoever writes holds everybody else up.
 
 use super::engine::{Question, Row, Statement, Value};

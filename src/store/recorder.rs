@@ -1,8 +1,8 @@
-//! Writing behind: records go to the store at once, counts every few seconds, and nobody who serves a picture waits.
+//! Writing behind: records go to the store at once, counts every few seconds, and nobody who serves an image waits.
 //!
 //! What the end of the process by force may cost: the counts since the last flush, `metadata.flush_interval` at most, and
 //! what was put while nobody waited for it. Who answers a request by which a source becomes known waits for
-//! [`Recorder::kept`], which a store that is late cannot prolong. The law: everything is bounded, and what does not fit is
+//! [`Recorder::kept`], which a store that is late cannot prolong. Invariant: everything is bounded, and what does not fit is
 //! counted.
 
 mod counts;
@@ -111,7 +111,7 @@ impl Recorder {
         self.shared.counts.asked(source, width, width > has).unwrap_or_else(|| self.dropped(1, ()));
     }
 
-    /// Notes that a source was asked about otherwise than by a picture.
+    /// Notes that a source was asked about otherwise than by an image.
     pub fn seen(&self, source: &SourceKey, now: SystemTime) {
         self.shared.counts.seen(source, now).unwrap_or_else(|| self.dropped(1, ()));
     }

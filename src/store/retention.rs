@@ -1,6 +1,6 @@
 //! Forgetting what was not seen for long, or for longest, as statements.
 //!
-//! The law: a source goes with all its rows, and the sums of what is there go down with it; what was counted of the past
+//! Invariant: a source goes with all its rows, and the sums of what is there go down with it; what was counted of the past
 //! stays counted.
 
 use std::sync::Arc;

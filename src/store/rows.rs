@@ -1,6 +1,6 @@
 //! What is written to the store: records, variants, purges, and counts that were gathered in memory.
 //!
-//! The law: a batch is applied once, however often it is sent; counts are differences and never absolute.
+//! Invariant: a batch is applied once, however often it is sent; counts are differences and never absolute.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -32,7 +32,7 @@ pub struct VariantMeta {
     pub created_at: SystemTime,
 }
 
-/// How a request for a picture was answered.
+/// How a request for an image was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Answered {
     /// From this process's memory.
@@ -53,7 +53,7 @@ impl Answered {
     /// All ways, in the order of their numbers.
     pub const ALL: [Self; 6] = [Self::Memory, Self::Shared, Self::Stale, Self::Miss, Self::Collapsed, Self::Bypass];
 
-    /// Whether a kept picture was the answer.
+    /// Whether a kept image was the answer.
     pub const fn is_hit(self) -> bool {
         matches!(self, Self::Memory | Self::Shared | Self::Stale)
     }
@@ -89,7 +89,7 @@ pub enum Scope {
 pub struct Purge {
     /// Which sources.
     pub scope: Scope,
-    /// Whether the old picture may be served while it is refreshed.
+    /// Whether the old image may be served while it is refreshed.
     pub soft: bool,
     /// When.
     pub at: SystemTime,
@@ -147,7 +147,7 @@ pub struct Asked {
     pub exceeds: bool,
 }
 
-/// When a source was asked about otherwise than by a picture.
+/// When a source was asked about otherwise than by an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// The source.

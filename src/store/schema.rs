@@ -1,6 +1,6 @@
 //! The schema, one file a version, and bringing a database up to the newest.
 //!
-//! The law: a file that was released is never changed, and a database that is newer than this program is left alone:
+//! Invariant: a file that was released is never changed, and a database that is newer than this program is left alone:
 //! what it means is not known here.
 #![expect(clippy::disallowed_types, reason = "the room that knows SQL")]
 

@@ -1,6 +1,6 @@
 //! SQLite in a file beside the service: write-ahead log, one writer, a pool of readers.
 //!
-//! The law: one connection writes, so a write never fails because of another of this process; other processes are waited
+//! Invariant: one connection writes, so a write never fails because of another of this process; other processes are waited
 //! for. What was committed survives the end of this process; only the end of the machine may cost the last commits.
 #![expect(clippy::disallowed_types, reason = "the room that knows SQL")]
 

@@ -1,6 +1,6 @@
 //! A batch as statements, the same for every engine.
 //!
-//! The law: sums are kept by what a row adds to them, worked out in the transaction that writes the row and behind the
+//! Invariant: sums are kept by what a row adds to them, worked out in the transaction that writes the row and behind the
 //! gate, so they are exact whoever else writes; several rows go in one statement, of a few sizes only, so that few
 //! statements need to be prepared.
 

@@ -1,6 +1,6 @@
 //! Metrics as text: OpenMetrics, or the older format of Prometheus that every scraper reads.
 //!
-//! The law: both come from one text, so that they cannot disagree; what is not configured has no line.
+//! Invariant: both come from one text, so that they cannot disagree; what is not configured has no line.
 
 use std::fs;
 use std::sync::Arc;

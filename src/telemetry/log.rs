@@ -1,6 +1,6 @@
 //! Structured log lines on standard error, in colour where that is a terminal.
 //!
-//! The law: a failure is logged once, at the boundary that handles it; nothing else in the process writes there. A line is
+//! Invariant: a failure is logged once, at the boundary that handles it; nothing else in the process writes there. A line is
 //! one write without a lock, because each request writes one.
 
 use std::fs::File;

@@ -1,6 +1,6 @@
 //! URLs as log lines, messages and errors may have them.
 //!
-//! The law: scheme, host, port and path, nothing else. Passwords stand before the host, signatures and tokens in the query;
+//! Invariant: scheme, host, port and path, nothing else. Passwords stand before the host, signatures and tokens in the query;
 //! a text that cannot be read as a URL is not searched for them, it is shown only where it can hold none.
 
 use std::fmt;

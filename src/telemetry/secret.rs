@@ -1,6 +1,6 @@
 //! Texts that must not be seen: tokens, keys, and URLs that hold one.
 //!
-//! The law: printing one, in whatever way, shows that there is one and nothing of it.
+//! Invariant: printing one, in whatever way, shows that there is one and nothing of it.
 
 use std::fmt;
 

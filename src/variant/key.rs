@@ -1,6 +1,6 @@
 //! Hashes that name things: the bytes of a source or an output, and the place where an output is stored.
 //!
-//! The law: every field has a fixed place and width, so that no two different things are hashed from the same bytes.
+//! Invariant: every field has a fixed place and width, so that no two different things are hashed from the same bytes.
 
 use std::fmt;
 

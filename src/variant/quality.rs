@@ -1,4 +1,4 @@
-//! A number from 1 to 100 for how good a picture shall look.
+//! A number from 1 to 100 for how good an image shall look.
 //! That it is in range is known by its type.
 
 use serde::{Deserialize, Serialize};

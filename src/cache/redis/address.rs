@@ -1,6 +1,6 @@
 //! Where Redis is: one node, the master that Sentinels name, or a Cluster; with or without TLS.
 //!
-//! The law: an address is checked without connecting, and its text is shown without what stands before the `@`.
+//! Invariant: an address is checked without connecting, and its text is shown without what stands before the `@`.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! When Redis is left alone: the circuit breaker (Nygard, "Release It!"), as a state machine without a clock.
 //!
 //! Closed, it lets everything pass and counts failures in a row; open, it lets nothing pass until a jittered pause is
-//! over, which doubles each time; half-open, exactly one trial decides. The law: what ordinary calls report counts only
+//! over, which doubles each time; half-open, exactly one trial decides. Invariant: what ordinary calls report counts only
 //! while it is closed, so that late answers of an earlier time change nothing.
 
 use std::time::{Duration, Instant};

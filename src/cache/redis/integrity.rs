@@ -1,6 +1,6 @@
 //! Proof that a value was written by a service that has the key, for a Redis that others can write to.
 //!
-//! The law: with a key, **what it did not write is no value**: neither a value of another name, nor a purge. Without one,
+//! Invariant: with a key, **what it did not write is no value**: neither a value of another name, nor a purge. Without one,
 //! whoever may write to Redis is trusted.
 
 use bytes::Bytes;

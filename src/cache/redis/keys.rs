@@ -1,6 +1,6 @@
 //! Names of keys and channels in Redis: `pixgate:{version}:{kind}:{hash}`.
 //!
-//! The law: the version of the format is part of every name, so that replicas of two versions share one Redis without
+//! Invariant: the version of the format is part of every name, so that replicas of two versions share one Redis without
 //! seeing each other's values.
 
 use base64::Engine as _;

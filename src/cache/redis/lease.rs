@@ -1,6 +1,6 @@
 //! Leases: one replica at a time works on a key, and a replica that dies holds nobody up past the lease's end.
 //!
-//! The law (Redis's own pattern for one server): a lease is a key with a random token and an end; only who knows the token
+//! Invariant (Redis's own pattern for one server): a lease is a key with a random token and an end; only who knows the token
 //! renews or releases it. It saves work and proves nothing: two may believe that they hold it when Redis fails over.
 
 use std::fmt;

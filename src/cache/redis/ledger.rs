@@ -1,6 +1,6 @@
 //! The ledger of purges: every rule of late with its epoch, in one key, and who has done it.
 //!
-//! Epochs grow with every rule and are about the milliseconds since 1970 of Redis's clock. The law: what a replica has not
+//! Epochs grow with every rule and are about the milliseconds since 1970 of Redis's clock. Invariant: what a replica has not
 //! heard it can read, and it can tell when it cannot: the ledger's identity changes when it was lost, and its floor rises
 //! when rules are taken out. Rule, epoch and message are made in one step.
 

@@ -1,6 +1,6 @@
 //! The connections to Redis, kept by one task, and the one way through which everything is asked of it.
 //!
-//! The law: nobody waits for a connection. A call has a hard limit; when Redis is away, hung or failing, calls end at once
+//! Invariant: nobody waits for a connection. A call has a hard limit; when Redis is away, hung or failing, calls end at once
 //! until a trial of the keeper's own has gone well. Each change is one line in the log and a gauge, not a line a call.
 
 use std::future::Future;

@@ -1,6 +1,6 @@
 //! What a replica hears of purges: a subscription that is made again for ever, and what was missed meanwhile.
 //!
-//! The law: a replica never believes that it has heard everything when it has not. Every beat compares the newest epoch
+//! Invariant: a replica never believes that it has heard everything when it has not. Every beat compares the newest epoch
 //! with the last one heard; a connection that does not answer is given up within two seconds, and that is said.
 
 use std::sync::Weak;

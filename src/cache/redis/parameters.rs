@@ -1,6 +1,6 @@
 //! What other clients write behind the `?` of a Redis URL.
 //!
-//! The law: what would change where we connect to is refused; what says how another client goes about it is passed over.
+//! Invariant: what would change where we connect to is refused; what says how another client goes about it is passed over.
 
 /// Parameters that other clients read, about what we have settings of our own for, or do anyway.
 const IGNORED: [&str; 13] = [

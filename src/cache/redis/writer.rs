@@ -1,6 +1,6 @@
 //! Writes behind the response: a bounded queue and the one task that empties it.
 //!
-//! The law: who puts never waits. A queue that is full, a value that is too large, a Redis that is away each cost the
+//! Invariant: who puts never waits. A queue that is full, a value that is too large, a Redis that is away each cost the
 //! value and one count. What was put before its source was forgotten is not written after it.
 
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ const QUEUE: usize = 4_096;
 const QUEUE_BYTES: usize = 64_000_000;
 /// Values on their way at once; to forget waits for these at most.
 const BATCH: usize = 16;
-/// A value besides its picture, estimated.
+/// A value besides its image, estimated.
 const OVERHEAD: usize = 1_000;
 
 /// What is to be written.

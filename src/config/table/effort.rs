@@ -1,6 +1,6 @@
 //! The keys of `[avif]` and `[refine]`: what is answered fast, and what is made smaller behind.
 //!
-//! The law: `avif.progressive` turns all of it off.
+//! Invariant: `avif.progressive` turns all of it off.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! The keys of `[limits]`: what the service may use, and what one client may use of it.
 //!
-//! The law: each bounds something that strangers could otherwise fill.
+//! Invariant: each bounds something that strangers could otherwise fill.
 
 use super::super::keys::{Key, Kind};
 use super::super::read::{self, Shown};

@@ -1,6 +1,6 @@
-//! The keys of `[purge]`: by what names pictures can be purged elsewhere, and who is told.
+//! The keys of `[purge]`: by what names images can be purged elsewhere, and who is told.
 //!
-//! The law: the token of the webhook is shown nowhere, and of its URL only the origin.
+//! Invariant: the token of the webhook is shown nowhere, and of its URL only the origin.
 
 use toml::Value;
 

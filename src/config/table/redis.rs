@@ -1,6 +1,6 @@
 //! The keys of `[redis]`.
 //!
-//! The law: its URL may hold a password, and is shown without it wherever it is shown.
+//! Invariant: its URL may hold a password, and is shown without it wherever it is shown.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! The keys of `[server]`: the listeners, the admin's token, how the service ends.
 //!
-//! The law: the token is shown nowhere.
+//! Invariant: the token is shown nowhere.
 
 use std::path::PathBuf;
 use std::time::Duration;

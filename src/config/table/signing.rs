@@ -1,6 +1,6 @@
 //! The keys of signed requests: `images.signing_keys` and `[signing]`.
 //!
-//! The law: a key is shown nowhere; of a key with a name, the name is.
+//! Invariant: a key is shown nowhere; of a key with a name, the name is.
 
 use super::super::keys::{Key, Kind};
 use super::super::read::{self, Shown};

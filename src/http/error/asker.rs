@@ -1,6 +1,6 @@
 //! How a failed request's answer is put for whoever asked: an `<img>`, a developer, or anybody else.
 //!
-//! The law: to strangers the table's text and no more (THREATS: error texts draw no map of the network). Reasons are told
+//! Invariant: to strangers the table's text and no more (THREATS: error texts draw no map of the network). Reasons are told
 //! where the configuration asks for it, and what to set to a caller on this very machine.
 
 use actix_web::body::BoxBody;
@@ -16,7 +16,7 @@ const OF_PROXIES: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via
 /// Who asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::http) struct Asker {
-    /// A browser, for a picture.
+    /// A browser, for an image.
     image: bool,
     /// Somebody on this machine.
     local: bool,
@@ -52,7 +52,7 @@ impl Problem {
             response = response.set_body(BoxBody::new(body));
         }
         if asker.image {
-            // Chrome blocks an error of another origin that has any type but a picture's (ORB), and says nothing of it
+            // Chrome blocks an error of another origin that has any type but an image's (ORB), and says nothing of it
             // anywhere; one without a type it reports in its console. An SVG would be shown, and no error told to the page.
             response.headers_mut().remove(header::CONTENT_TYPE);
         }

@@ -1,6 +1,6 @@
 //! The one table from what went wrong to status, code, public text and what Next.js says instead.
 //!
-//! The law: nothing below `http` knows a status, and no text here tells what an origin or the network behind it is like.
+//! Invariant: nothing below `http` knows a status, and no text here tells what an origin or the network behind it is like.
 
 use std::borrow::Cow;
 
@@ -59,12 +59,12 @@ pub(super) fn row_of(error: &optimizer::Error) -> Row {
 }
 
 const fn deadline() -> Row {
-    row(StatusCode::GATEWAY_TIMEOUT, "deadline", "the picture was not ready in time", Next::Same)
+    row(StatusCode::GATEWAY_TIMEOUT, "deadline", "the image was not ready in time", Next::Same)
 }
 
 const fn internal() -> Row {
     let status = StatusCode::INTERNAL_SERVER_ERROR;
-    row(status, "internal", "the picture could not be made", Next::Text(status, NEXT_INTERNAL))
+    row(status, "internal", "the image could not be made", Next::Text(status, NEXT_INTERNAL))
 }
 
 fn source_row(failed: &source::Failed) -> Row {
@@ -131,7 +131,7 @@ fn status_row(status: u16) -> Row {
         status: passed_on.unwrap_or(StatusCode::BAD_GATEWAY),
         code: "origin_status",
         detail: format!("the origin answered with status {status}").into(),
-        // A success without a picture is, to Next.js, one whose body is empty.
+        // A success without an image is, to Next.js, one whose body is empty.
         next: Next::Response(theirs.unwrap_or(if (200..300).contains(&status) {
             StatusCode::BAD_REQUEST
         } else {

@@ -75,7 +75,7 @@ fn every_failure_has_its_row_in_both_dialects() {
         (I::Unsupported { format, detail: "x".into() }, (422, "unsupported", 400, NEXT_NOT_AN_IMAGE)),
         (limit, (413, "image_too_large", 413, upstream)),
         (I::Encode("x".into()), (500, "internal", 500, NEXT_INTERNAL)),
-        (I::Deadline, (504, "deadline", 504, "the picture was not ready in time")),
+        (I::Deadline, (504, "deadline", 504, "the image was not ready in time")),
     ];
     let source = source();
     for (error, (status, code, next, text)) in sources {

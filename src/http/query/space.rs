@@ -1,6 +1,6 @@
 //! How many variants of one source can be requested without a signature.
 //!
-//! The law: **the number is a bound, and a test holds it**: whatever is in a query, what it comes down to is one of them.
+//! Invariant: **the number is a bound, and a test holds it**: whatever is in a query, what it comes down to is one of them.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! Until when an encoder may work, for those that let themselves be asked: libwebp between parts of an image, mozjpeg between
 //! rows.
 //!
-//! The law: it belongs to the thread and to one piece of work, because libwebp's hook is handed nothing of ours.
+//! Invariant: it belongs to the thread and to one piece of work, because libwebp's hook is handed nothing of ours.
 
 use std::cell::Cell;
 use std::time::Instant;

@@ -1,13 +1,13 @@
 //! Photograph or graphic: decides chroma subsampling, and whether lossless coding is worth a try.
 //!
-//! The law: **a bounded look**: at most [`SAMPLED`] pixels are read, whatever the size of the picture. An error costs
+//! Invariant: **a bounded look**: at most [`SAMPLED`] pixels are read, whatever the size of the image. An error costs
 //! bytes or a little time, never correctness.
 
 use std::collections::HashSet;
 
 use super::Picture;
 
-/// Pixels looked at, in whole rows (or parts of very long ones) spread over the picture.
+/// Pixels looked at, in whole rows (or parts of very long ones) spread over the image.
 const SAMPLED: usize = 1 << 16;
 
 /// At most as many colours as a palette holds.
@@ -59,7 +59,7 @@ pub(super) fn is_graphic(picture: &Picture) -> bool {
     few || drawn || logo
 }
 
-/// Whole rows, or the middle parts of very long ones, spread over the picture: at most [`SAMPLED`] pixels.
+/// Whole rows, or the middle parts of very long ones, spread over the image: at most [`SAMPLED`] pixels.
 pub(super) fn sampled(picture: &Picture) -> impl Iterator<Item = &[u8]> {
     let channels = picture.channels();
     let (width, height) = (picture.width as usize, picture.height as usize);

@@ -1,7 +1,7 @@
 //! JPEG through mozjpeg: progressive, for clients that name no newer format.
 //!
-//! The law: **libjpeg reports errors by unwinding, so every call into it is caught** and becomes [`Error::Encode`].
-//! Photographs are 4:2:0 below quality 90; graphics, and what asks for more, 4:4:4; grey pictures have one component.
+//! Invariant: **libjpeg reports errors by unwinding, so every call into it is caught** and becomes [`Error::Encode`].
+//! Photographs are 4:2:0 below quality 90; graphics, and what asks for more, 4:4:4; grey images have one component.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,6 +1,6 @@
 //! What is shown, by which an encoder's setting and level are chosen.
 //!
-//! The law: **told from the output alone**, its size and a bounded look at its pixels, so that equal pixels are always of
+//! Invariant: **told from the output alone**, its size and a bounded look at its pixels, so that equal pixels are always of
 //! one kind.
 
 use super::Picture;

@@ -1,6 +1,6 @@
 //! Pixels in, bytes of an output format out: one function a format, and one table of what quality means in each.
 //!
-//! The law: **encoders see only pixels of our own making**, so what they read is bounded and well-formed, and the
+//! Invariant: **encoders see only pixels of our own making**, so what they read is bounded and well-formed, and the
 //! same quality number means in each lossy format what it means in Next.js (`quality.rs`).
 
 pub mod avif;
@@ -28,7 +28,7 @@ pub(crate) fn has_denser(format: ImageFormat, engine: AvifEngine) -> bool {
 }
 
 /// Estimated memory of making a file of `pixels` in `format`, in bytes, as measured at its peak over photographs: the
-/// picture that is encoded, what the encoder works with, and the file.
+/// image that is encoded, what the encoder works with, and the file.
 pub(crate) fn working_bytes(
     format: ImageFormat,
     pixels: u64,
@@ -57,7 +57,7 @@ pub(crate) fn working_bytes(
 /// there is a denser setting.
 ///
 /// # Errors
-/// [`Error::Encode`] when the picture is empty or larger than the format can store, when the format cannot be written,
+/// [`Error::Encode`] when the image is empty or larger than the format can store, when the format cannot be written,
 /// and with the encoder's own words when it fails.
 pub(crate) fn encode(
     picture: &Picture,

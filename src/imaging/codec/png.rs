@@ -1,6 +1,6 @@
-//! PNG without loss: the smallest colour type that holds the picture, then deflate.
+//! PNG without loss: the smallest colour type that holds the image, then deflate.
 //!
-//! The law: **what is decoded is what was given, pixel for pixel**; quality has no meaning here and is not taken.
+//! Invariant: **what is decoded is what was given, pixel for pixel**; quality has no meaning here and is not taken.
 //! Only the colour under full transparency, which no one sees, may change.
 
 use std::collections::HashMap;
@@ -33,7 +33,7 @@ pub(super) fn encode(picture: &Picture) -> Result<Vec<u8>, Error> {
     Ok(file)
 }
 
-/// A picture in the colour type it needs.
+/// An image in the colour type it needs.
 struct Reduced {
     colour: ColorType,
     depth: BitDepth,
@@ -102,7 +102,7 @@ impl Palette {
             }
         }
         let mut colours: Vec<[u8; 4]> = indices.keys().copied().collect();
-        // Sorted, so that equal pictures give equal bytes whatever the hash order; alpha first.
+        // Sorted, so that equal images give equal bytes whatever the hash order; alpha first.
         colours.sort_unstable_by_key(|colour| (colour[3], *colour));
         for (index, colour) in colours.iter().enumerate() {
             indices.insert(*colour, index as u8);

@@ -1,6 +1,6 @@
 //! What quality 1 to 100 means to each encoder: the one table, measured, and interpolation between its columns.
 //!
-//! The law: **the same number means what it means in Next.js**: each format's mean SSIMULACRA2 at a quality is that of
+//! Invariant: **the same number means what it means in Next.js**: each format's mean SSIMULACRA2 at a quality is that of
 //! sharp, called as Next.js 16 calls it, in the same format, against the source scaled in linear light. The table comes
 //! from `benches/compare/peers/anchors.mjs` and `cargo run --release --example calibrate -- anchors`; `Scale` says what was
 //! done to it by hand.

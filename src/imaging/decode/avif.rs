@@ -1,7 +1,7 @@
 //! AVIF: container and colour by our own code, AV1 by rav1d without its assembly.
 //!
-//! The law: the bitstream may not be larger than the container says; one thread decodes one picture. Sequences show
-//! their primary item, or the first picture of their track.
+//! Invariant: the bitstream may not be larger than the container says; one thread decodes one image. Sequences show
+//! their primary item, or the first image of their track.
 
 use re_rav1d::dav1d::{Decoder, Picture as Frame, PixelLayout, PlanarImageComponent, Settings, pixel::YUVRange};
 
@@ -33,7 +33,7 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let container = open(bytes)?;
     within("metadata bytes", container.icc.map_or(0, <[u8]>::len) as u64, limits.max_metadata_bytes as u64)?;
     let (width, height) = container.shown();
-    // All of the coded picture is decoded, whatever part of it is shown.
+    // All of the coded image is decoded, whatever part of it is shown.
     let (coded_width, coded_height) = (u64::from(container.colour.width), u64::from(container.colour.height));
     within("width", coded_width, u64::from(limits.max_edge))?;
     within("height", coded_height, u64::from(limits.max_edge))?;
@@ -46,17 +46,17 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let working = u32::try_from((working * coded_width * coded_height).div_ceil(shown)).unwrap_or(u32::MAX);
     // Above ten bits, which is what is written; PQ and HLG.
     let wide_range = container.nclx.is_some_and(|nclx| [16, 18].contains(&nclx.transfer));
-    // Browsers show all of a picture with an aperture, and every other width of ours a part.
+    // Browsers show all of an image with an aperture, and every other width of ours a part.
     let foreign = container.twelve_bits || wide_range || container.aperture.is_some();
     Ok(Header { orientation, foreign, working, ..Header::still(width, height, alpha) })
 }
 
-/// Where the container ends, when it holds nothing beside the picture that would have to be taken out.
+/// Where the container ends, when it holds nothing beside the image that would have to be taken out.
 pub(crate) fn bare_end(bytes: &[u8]) -> Option<usize> {
     open(bytes).ok().filter(|container| !container.has_metadata).map(|container| container.end)
 }
 
-/// Decodes the picture.
+/// Decodes the image.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Raw, Error> {
     let container = open(bytes)?;
     let (width, height) = (container.colour.width, container.colour.height);
@@ -68,7 +68,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Raw, Error> {
     let mut channels = channels;
     if let Some(item) = &container.alpha {
         if (item.width, item.height) != (width, height) {
-            return Err(malformed("alpha of another size than the picture"));
+            return Err(malformed("alpha of another size than the image"));
         }
         let first = first_tile(item)?;
         let opacity: Vec<u16> = assemble(item, first, 1, |frame| {
@@ -114,7 +114,7 @@ fn join<T: Sample + Into<f32>>(colour: &[T], opacity: &[T], channels: Channels, 
     (out, if count == 1 { Channels::GreyAlpha } else { Channels::Rgba })
 }
 
-/// The picture without alpha, and the code points that describe it.
+/// The image without alpha, and the code points that describe it.
 fn colour(container: &Container<'_>) -> Result<(Samples, Channels, Nclx), Error> {
     let item = &container.colour;
     let first = first_tile(item)?;
@@ -184,19 +184,19 @@ fn assemble<T: Sample>(
 ) -> Result<Vec<T>, Error> {
     let (tile_width, tile_height) = (first.width(), first.height());
     let (columns, rows) = (item.columns, item.tiles.len() as u32 / item.columns);
-    // Tiles cover the picture, and none lies wholly outside: so they are together no more than four times its size.
+    // Tiles cover the image, and none lies wholly outside: so they are together no more than four times its size.
     let covers = |tile: u32, count: u32, whole: u32| {
         u64::from(tile) * u64::from(count) >= u64::from(whole)
             && u64::from(tile) * u64::from(count - 1) < u64::from(whole)
     };
     if item.tiles.len() == 1 {
         if (tile_width, tile_height) != (item.width, item.height) {
-            return Err(malformed("the coded picture is of another size than the container says"));
+            return Err(malformed("the coded image is of another size than the container says"));
         }
         return convert(&first);
     }
     if !covers(tile_width, columns, item.width) || !covers(tile_height, rows, item.height) {
-        return Err(malformed("tiles that do not make up the picture"));
+        return Err(malformed("tiles that do not make up the image"));
     }
     let stride = item.width as usize * channels;
     let mut out = vec![T::default(); stride * item.height as usize];
@@ -219,12 +219,12 @@ fn assemble<T: Sample>(
     Ok(out)
 }
 
-/// Decodes one picture of AV1.
+/// Decodes one image of AV1.
 fn av1(data: &[u8], item: &Item<'_>) -> Result<Frame, Error> {
     let mut settings = Settings::new();
     settings.set_n_threads(1);
     settings.set_max_frame_delay(1);
-    // Of a layered picture only the highest layer.
+    // Of a layered image only the highest layer.
     settings.set_all_layers(false);
     let pixels = u64::from(item.width) * u64::from(item.height);
     settings.set_frame_size_limit(u32::try_from(pixels).unwrap_or(u32::MAX));
@@ -236,7 +236,7 @@ fn av1(data: &[u8], item: &Item<'_>) -> Result<Frame, Error> {
     loop {
         match (decoder.get_picture(), sent) {
             (Ok(frame), _) => return Ok(frame),
-            (Err(error), Ok(())) if error.is_again() => return Err(malformed("no picture in the AV1 data")),
+            (Err(error), Ok(())) if error.is_again() => return Err(malformed("no image in the AV1 data")),
             (Err(error), Err(again)) if error.is_again() && again.is_again() => sent = decoder.send_pending_data(),
             (Err(error), Err(other)) if error.is_again() => return Err(malformed(other)),
             (Err(error), _) => return Err(malformed(error)),

@@ -55,7 +55,7 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     Ok(Header { working, copies, ..Header::still(width, height, colour.has_alpha()) })
 }
 
-/// Decodes the picture.
+/// Decodes the image.
 pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raw, Error> {
     let decoder = open(bytes, limits)?;
     let (width, height) = decoder.dimensions();
@@ -69,7 +69,7 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raw, Error> {
         .map_err(|_| Error::Malformed { format: ImageFormat::Bmp, detail: "too large for memory".to_owned() })?;
     let mut pixels = vec![0; size];
     decoder.read_image(&mut pixels).map_err(refused)?;
-    // A mask over bytes that no writer has filled in: browsers take a picture without any alpha for an opaque one.
+    // A mask over bytes that no writer has filled in: browsers take an image without any alpha for an opaque one.
     if channels == Channels::Rgba && pixels.chunks_exact(4).all(|pixel| pixel[3] == 0) {
         pixels.chunks_exact_mut(4).for_each(|pixel| pixel[3] = 255);
     }

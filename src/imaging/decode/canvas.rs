@@ -1,4 +1,4 @@
-//! The canvas animations are drawn on: every frame that leaves it is the whole picture.
+//! The canvas animations are drawn on: every frame that leaves it is the whole image.
 //!
 //! GIF and APNG share the model: a frame is placed, shown, and then kept, cleared away, or undone.
 

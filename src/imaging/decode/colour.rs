@@ -1,6 +1,6 @@
 //! Colour: whatever a decoder delivers becomes 8-bit sRGB here, and nowhere else.
 //!
-//! The law: **colours are converted at the depth they were decoded at** and reduced to 8 bits last, by rounding. A profile
+//! Invariant: **colours are converted at the depth they were decoded at** and reduced to 8 bits last, by rounding. A profile
 //! that cannot be used is ignored (browsers do the same), and a profile that *is* sRGB costs one test, not a conversion.
 
 mod engine;
@@ -58,7 +58,7 @@ pub(crate) enum Space {
     Power { exponent: f32, chromaticities: Option<[(f32, f32); 4]> },
 }
 
-/// A decoded picture before colour conversion.
+/// A decoded image before colour conversion.
 #[derive(Clone, Debug)]
 pub(crate) struct Raw {
     pub(crate) width: u32,

@@ -137,7 +137,7 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     if frames == 0 {
         return Err(malformed("no whole frame"));
     }
-    // Canvas, its saved copy, and the picture handed on; and the largest frame as indices and as RGBA.
+    // Canvas, its saved copy, and the image handed on; and the largest frame as indices and as RGBA.
     let canvas = (u64::from(screen.0) * u64::from(screen.1)).max(1);
     let working = u32::try_from((12 * canvas + 5 * largest).div_ceil(canvas)).unwrap_or(u32::MAX);
     Ok(Header { frames, plays, working, ..Header::still(screen.0, screen.1, alpha) })
@@ -225,7 +225,7 @@ fn rgba(frame: &[u8], global: &[u8], (width, height): (u32, u32), transparent: O
     Ok(pixels)
 }
 
-/// The rows of a picture in the order in which they are stored.
+/// The rows of an image in the order in which they are stored.
 fn rows(height: usize, interlaced: bool) -> impl Iterator<Item = usize> {
     let passes: &[(usize, usize)] = if interlaced { &[(0, 8), (4, 8), (2, 4), (1, 2)] } else { &[(0, 1)] };
     passes.iter().flat_map(move |&(first, step)| (first..height).step_by(step))

@@ -1,6 +1,6 @@
 //! What a format's header reader reports, and the comparison with a limit.
 //!
-//! The law: a header is judged by these numbers before anything of its size is allocated.
+//! Invariant: a header is judged by these numbers before anything of its size is allocated.
 
 use image::metadata::Orientation;
 
@@ -13,15 +13,15 @@ pub(crate) struct Header {
     pub(crate) width: u32,
     /// Stored height in pixels.
     pub(crate) height: u32,
-    /// What turns the stored picture upright.
+    /// What turns the stored image upright.
     pub(crate) orientation: Orientation,
     /// Whether any pixel may be transparent.
     pub(crate) alpha: bool,
-    /// 1 for a still picture.
+    /// 1 for a still image.
     pub(crate) frames: u32,
     /// How often an animation plays; 0 for ever.
     pub(crate) plays: u32,
-    /// Its own bytes are another picture than we would make of it: ink, high dynamic range, more bits than are written.
+    /// Its own bytes are another image than we would make of it: ink, high dynamic range, more bits than are written.
     pub(crate) foreign: bool,
     /// Bytes a pixel that the decoder holds at its peak, its output included.
     pub(crate) working: u32,
@@ -30,7 +30,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// An upright still picture of 8-bit samples decoded in place.
+    /// An upright still image of 8-bit samples decoded in place.
     pub(crate) const fn still(width: u32, height: u32, alpha: bool) -> Self {
         let working = if alpha { 4 } else { 3 };
         Self {

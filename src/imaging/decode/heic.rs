@@ -1,6 +1,6 @@
 //! HEIC: container and HEVC by `heifer`, safe Rust throughout. Decoded only where `images.allow_heic` says so.
 //!
-//! The law: the container is read whole, and every byte of the picture must be there, before the file is decoded or
+//! Invariant: the container is read whole, and every byte of the image must be there, before the file is decoded or
 //! passed on. The decoder crops, turns and mirrors itself: sizes here are those after it.
 
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ use crate::imaging::{Error, Limits};
 
 /// Tiles and layers within each other.
 const MAX_DEPTH: u32 = 4;
-/// Tiles and layers of one picture; 100 megapixels of tiles of 256 pixels are 1,526.
+/// Tiles and layers of one image; 100 megapixels of tiles of 256 pixels are 1,526.
 const MAX_PARTS: usize = 4_096;
 /// Tiles are as large as this as a rule.
 const TILE_EDGE: u64 = 512;
@@ -77,13 +77,13 @@ fn working(file: &HeifFile<'_>, id: ItemId, alpha: bool) -> Result<u32, Error> {
     Ok(sample * (there + if alpha { 4 } else { 3 }) + 2)
 }
 
-/// The picture and, where it is made of parts, its first part and that one's, as far as this goes.
+/// The image and, where it is made of parts, its first part and that one's, as far as this goes.
 fn chain<'f>(file: &'f HeifFile<'_>, id: ItemId) -> impl Iterator<Item = ItemId> + 'f {
     std::iter::successors(Some(id), |item| file.referenced_items(*item, b"dimg").first().copied())
         .take(MAX_DEPTH as usize + 1)
 }
 
-/// Whether samples have more than 8 bits, by the configuration of the picture or of its first part.
+/// Whether samples have more than 8 bits, by the configuration of the image or of its first part.
 fn is_deep(file: &HeifFile<'_>, id: ItemId) -> Result<bool, Error> {
     for item in chain(file, id) {
         if let Some(config) = file.hevc_config(item).map_err(malformed)? {
@@ -101,7 +101,7 @@ struct Parts {
     bytes_left: usize,
 }
 
-/// Asks for the bytes of the picture and of all its parts; nothing is decoded.
+/// Asks for the bytes of the image and of all its parts; nothing is decoded.
 fn whole(file: &HeifFile<'_>, id: ItemId, depth: u32, parts: &mut Parts) -> Result<(), Error> {
     parts.count += 1;
     if depth > MAX_DEPTH || parts.count > MAX_PARTS {
@@ -113,7 +113,7 @@ fn whole(file: &HeifFile<'_>, id: ItemId, depth: u32, parts: &mut Parts) -> Resu
         b"hvc1" | b"hev1" => {
             let data = file.item_data(id).map_err(malformed)?;
             if data.is_empty() || file.hevc_config(id).map_err(malformed)?.is_none() {
-                return Err(malformed("an item without picture"));
+                return Err(malformed("an item without image"));
             }
             let left = parts.bytes_left.checked_sub(data.len());
             parts.bytes_left = left.ok_or_else(|| malformed("parts that lie on each other"))?;
@@ -122,11 +122,11 @@ fn whole(file: &HeifFile<'_>, id: ItemId, depth: u32, parts: &mut Parts) -> Resu
         b"grid" | b"iovl" | b"iden" => {
             let within = file.referenced_items(id, b"dimg");
             if within.is_empty() {
-                return Err(malformed("a picture without parts"));
+                return Err(malformed("an image without parts"));
             }
             within.iter().try_for_each(|part| whole(file, *part, depth + 1, parts))
         }
-        _ => Err(Error::Unsupported { format: ImageFormat::Heic, detail: "a picture that is not HEVC".to_owned() }),
+        _ => Err(Error::Unsupported { format: ImageFormat::Heic, detail: "an image that is not HEVC".to_owned() }),
     }
 }
 
@@ -157,12 +157,12 @@ fn alpha_of(file: &HeifFile<'_>, id: ItemId) -> Result<Option<ItemId>, Error> {
     Ok(None)
 }
 
-/// Decodes the primary picture.
+/// Decodes the primary image.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Raw, Error> {
     let file = open(bytes)?;
     let id = file.primary_id;
     let (width, height) = coded_size(&file, id)?;
-    // What is coded is a multiple of blocks, and tiles reach beyond the picture.
+    // What is coded is a multiple of blocks, and tiles reach beyond the image.
     let beyond = |edge: u32| u64::from(edge) + 2 * TILE_EDGE;
     let options = Options { max_threads: 1, max_pixels: beyond(width) * beyond(height) };
     let alpha = alpha_of(&file, id)?;
@@ -189,7 +189,7 @@ fn refused(error: heifer::Error) -> Error {
     }
 }
 
-/// What the container says of colour: a profile before code points, the picture's before its parts'.
+/// What the container says of colour: a profile before code points, the image's before its parts'.
 fn described(file: &HeifFile<'_>, id: ItemId) -> Result<Option<Space>, Error> {
     for item in chain(file, id) {
         let mut codes = None;

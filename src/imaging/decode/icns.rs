@@ -1,6 +1,6 @@
 //! ICNS, Apple's icons: recognised and measured, never drawn. Safari shows them; what Next.js passes on is passed on.
 //!
-//! The law: only a file whose entries fill it exactly, one of them a picture, is taken for an icon.
+//! Invariant: only a file whose entries fill it exactly, one of them an image, is taken for an icon.
 
 use super::header::Header;
 use crate::format::ImageFormat;
@@ -10,7 +10,7 @@ fn malformed(detail: &str) -> Error {
     Error::Malformed { format: ImageFormat::Icns, detail: detail.to_owned() }
 }
 
-/// The size of the largest picture; it is never decoded, so nothing has to be reserved for it.
+/// The size of the largest image; it is never decoded, so nothing has to be reserved for it.
 pub(crate) fn header(bytes: &[u8]) -> Result<Header, Error> {
     let (head, mut rest) = bytes.split_first_chunk::<8>().ok_or_else(|| malformed("no header"))?;
     let [b'i', b'c', b'n', b's', length @ ..] = *head else {
@@ -25,7 +25,7 @@ pub(crate) fn header(bytes: &[u8]) -> Result<Header, Error> {
             [a, b, c, d, e, f, g, h, ..] => ([*a, *b, *c, *d], u32::from_be_bytes([*e, *f, *g, *h]) as usize),
             _ => return Err(malformed("a cut entry")),
         };
-        // An entry of nothing but its head has no picture.
+        // An entry of nothing but its head has no image.
         let entry = rest.get(8..length).ok_or_else(|| malformed("an entry beyond the file"))?;
         if !entry.is_empty() {
             edge = edge.max(edge_of(kind));
@@ -33,12 +33,12 @@ pub(crate) fn header(bytes: &[u8]) -> Result<Header, Error> {
         rest = &rest[length..];
     }
     if edge == 0 {
-        return Err(malformed("no picture"));
+        return Err(malformed("no image"));
     }
     Ok(Header { working: 0, ..Header::still(edge, edge, true) })
 }
 
-/// The edge of the square picture in an entry of this type; 0 for masks, names and tables.
+/// The edge of the square image in an entry of this type; 0 for masks, names and tables.
 const fn edge_of(kind: [u8; 4]) -> u32 {
     match &kind {
         b"ic10" => 1024,
@@ -78,8 +78,8 @@ mod tests {
             assert!(header(&whole[..cut]).is_err(), "cut at {cut}");
         }
         assert!(header(&[whole.as_slice(), b"<script>"].concat()).is_err(), "bytes behind the icon");
-        assert!(header(&icon(&[(b"TOC ", 16), (b"name", 5)])).is_err(), "no picture");
-        assert!(header(&icon(&[(b"ic07", 0)])).is_err(), "an empty picture");
+        assert!(header(&icon(&[(b"TOC ", 16), (b"name", 5)])).is_err(), "no image");
+        assert!(header(&icon(&[(b"ic07", 0)])).is_err(), "an empty image");
         assert!(header(b"icns\0\0\0\x10ic07\0\0\0\x02").is_err(), "an entry that ends before it begins");
     }
 }

@@ -125,13 +125,13 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
         Entry::Png(png) => Ok(Header { frames: 1, ..png::header(png, limits)? }),
         Entry::Bitmap(bitmap) => {
             let (width, height) = (bitmap.width as u32, bitmap.height as u32);
-            // The copy with a file header, the decoder's samples and the picture.
+            // The copy with a file header, the decoder's samples and the image.
             Ok(Header { working: 16, ..Header::still(width, height, true) })
         }
     }
 }
 
-/// Decodes the picture.
+/// Decodes the image.
 pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raw, Error> {
     let bitmap = match entry(bytes)? {
         Entry::Png(png) => return png::decode(png, limits),

@@ -1,6 +1,6 @@
-//! The container of AVIF (ISO/IEC 14496-12, 23008-12, AV1 Image File Format): which bytes are the picture, and how it is shown.
+//! The container of AVIF (ISO/IEC 14496-12, 23008-12, AV1 Image File Format): which bytes are the image, and how it is shown.
 //!
-//! The law: borrowed slices only, every loop bounded by the bytes it reads or by a constant; nothing is copied that the
+//! Invariant: borrowed slices only, every loop bounded by the bytes it reads or by a constant; nothing is copied that the
 //! file does not hold. Written by hand because it is small, and because the known parsers hand out raw pointers.
 
 mod aperture;
@@ -20,7 +20,7 @@ pub(super) use self::tables::judge;
 use self::tables::{Meta, read_meta};
 use super::orient::Mirror;
 
-/// A picture of the file: one coded image, or a grid of them.
+/// An image of the file: one coded image, or a grid of them.
 #[derive(Debug)]
 pub(super) struct Item<'a> {
     pub(super) width: u32,
@@ -39,7 +39,7 @@ pub(super) struct Nclx {
     pub(super) full: bool,
 }
 
-/// Everything about the picture that is to be shown.
+/// Everything about the image that is to be shown.
 #[derive(Debug)]
 pub(super) struct Container<'a> {
     pub(super) colour: Item<'a>,
@@ -50,11 +50,11 @@ pub(super) struct Container<'a> {
     /// Counter-clockwise quarter turns.
     pub(super) quarters: u8,
     pub(super) mirror: Option<Mirror>,
-    /// The part of the picture that is shown, before it is turned; `None` for all of it.
+    /// The part of the image that is shown, before it is turned; `None` for all of it.
     pub(super) aperture: Option<Aperture>,
     /// Samples have twelve bits.
     pub(super) twelve_bits: bool,
-    /// Whether there is EXIF, XMP or other data beside the picture.
+    /// Whether there is EXIF, XMP or other data beside the image.
     pub(super) has_metadata: bool,
     /// Where the last box ends.
     pub(super) end: usize,
@@ -87,7 +87,7 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed<Container<'_>> {
     }
     match moov {
         Some(body) => sequence(bytes, body, end),
-        None => Err(Fault::Malformed("no picture item")),
+        None => Err(Fault::Malformed("no image item")),
     }
 }
 
@@ -102,7 +102,7 @@ fn still<'a>(bytes: &'a [u8], meta: &Meta<'a>, end: usize, tracks: bool) -> Pars
         read_colour(body, &mut icc, &mut nclx)?;
     }
     let colour = meta.item(bytes, meta.primary)?;
-    // One that does not lie within the picture is ignored.
+    // One that does not lie within the image is ignored.
     let clap = meta.property(meta.primary, b"clap");
     let aperture = clap.and_then(|body| Aperture::read(body, (colour.width, colour.height)));
     // Marker and version, profile and level, then tier and depth (AV1-ISOBMFF, section 2.3.3).
@@ -137,8 +137,8 @@ impl<'a> Meta<'a> {
         match &entry.kind {
             b"av01" => Ok(Item { width, height, columns: 1, tiles: vec![self.data(bytes, id)?] }),
             b"grid" => self.grid(bytes, id),
-            b"iovl" | b"iden" => Err(Fault::Unsupported("a derived picture")),
-            _ => Err(Fault::Unsupported("a picture that is not AV1")),
+            b"iovl" | b"iden" => Err(Fault::Unsupported("a derived image")),
+            _ => Err(Fault::Unsupported("an image that is not AV1")),
         }
     }
 
@@ -153,7 +153,7 @@ impl<'a> Meta<'a> {
         let mut tiles = Vec::new();
         for (_, _, part) in parts {
             if !self.entries.iter().any(|entry| entry.id == *part && &entry.kind == b"av01") {
-                return Err(Fault::Unsupported("a grid of other pictures than AV1"));
+                return Err(Fault::Unsupported("a grid of other images than AV1"));
             }
             tiles.push(self.data(bytes, *part)?);
         }

@@ -1,6 +1,6 @@
 //! AVIF, JPEG XL and HEIC decoded in a process of its own: this program again, as `pixgate decode-isolated`.
 //!
-//! The law: **whatever happens inside such a decoder ends with that process.** AV1's and JPEG XL's are not written in safe
+//! Invariant: **whatever happens inside such a decoder ends with that process.** AV1's and JPEG XL's are not written in safe
 //! Rust throughout; a panic of AV1's aborts; and none of the three can be told to stop. The child has no environment, opens no file, and bounds its own memory and time. What it answers
 //! is checked like a stranger's bytes.
 
@@ -24,7 +24,7 @@ pub const COMMAND: &str = "decode-isolated";
 /// Exit code of a child whose time was up.
 const TIMED_OUT: u8 = 124;
 
-/// What the child may map beyond what the picture needs: the program, its stacks, the allocator's arenas.
+/// What the child may map beyond what the image needs: the program, its stacks, the allocator's arenas.
 const HEADROOM: u64 = 1 << 29;
 
 /// The largest colour profile or error text the child may answer with, in bytes.
@@ -66,7 +66,7 @@ pub(super) fn decode(program: &Path, bytes: &[u8], probe: &Probe, deadline: Inst
         Err(_) if status.code() == Some(i32::from(TIMED_OUT)) => Err(Error::Deadline),
         // Whoever kills is short of memory or shuts down; decoders do not kill themselves.
         Err(_) if was_killed(status) => Err(Error::Decoder("killed".to_owned())),
-        Err(error) => Err(failed(probe.format, format!("the decoder gave no picture: {}, {error}", describe(status)))),
+        Err(error) => Err(failed(probe.format, format!("the decoder gave no image: {}, {error}", describe(status)))),
     }
 }
 
@@ -148,7 +148,7 @@ fn word(from: &mut impl Read) -> io::Result<u32> {
 fn extra(from: &mut impl Read) -> io::Result<Vec<u8>> {
     let length = word(from)?;
     if length > MAX_EXTRA {
-        return Err(io::Error::other(format!("{length} bytes beside the picture")));
+        return Err(io::Error::other(format!("{length} bytes beside the image")));
     }
     let mut bytes = vec![0; length as usize];
     from.read_exact(&mut bytes)?;
@@ -165,7 +165,7 @@ pub(super) fn here(format: ImageFormat, bytes: &[u8]) -> Result<Raw, Error> {
     }
 }
 
-/// The child's whole life: a source from `input`, the picture or the reason against it to `output`.
+/// The child's whole life: a source from `input`, the image or the reason against it to `output`.
 ///
 /// # Errors
 /// When it cannot read, write or confine itself; bytes that cannot be decoded are an answer, not an error.
@@ -267,7 +267,7 @@ mod tests {
         ];
         for case in cases {
             let wire = answer(Ok(case.clone()));
-            let back = read_answer(&mut wire.as_slice(), ImageFormat::Avif, (3, 2)).expect("whole").expect("a picture");
+            let back = read_answer(&mut wire.as_slice(), ImageFormat::Avif, (3, 2)).expect("whole").expect("an image");
             assert_eq!(format!("{back:?}"), format!("{case:?}"));
             for cut in 0..wire.len() {
                 assert!(read_answer(&mut &wire[..cut], ImageFormat::Avif, (3, 2)).is_err(), "cut at {cut}");

@@ -1,6 +1,6 @@
 //! JPEG: the walk over its segments that probing and stripping share, and decoding by zune-jpeg.
 //!
-//! The law: **a file without its end is refused**, not shown half grey; the walk looks for the end, strict decoding for
+//! Invariant: **a file without its end is refused**, not shown half grey; the walk looks for the end, strict decoding for
 //! damage before it. Four-component files are ink: Adobe's are stored inverted (Adobe TN 5116), others as they are.
 
 use std::collections::BTreeMap;
@@ -114,7 +114,7 @@ struct Layout {
     components: u8,
     /// Samples across and down of each component.
     sampling: Vec<(u8, u8)>,
-    /// A scan has fewer components than the picture.
+    /// A scan has fewer components than the image.
     apart: bool,
     restarts: bool,
 }
@@ -186,7 +186,7 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
         return Err(malformed("no frame header"));
     };
     if scans == 0 {
-        return Err(malformed("no picture data"));
+        return Err(malformed("no image data"));
     }
     if !matches!(components, 1 | 3 | 4) {
         return Err(unsupported(format!("{components} components")));
@@ -195,7 +195,7 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
         return Err(unsupported(kind));
     }
     // Decoded samples, grey ones beside the colours made of them, and for progressive files the coefficients of the whole
-    // picture at 16 bits.
+    // image at 16 bits.
     let coefficients = if process == 0xC2 { layout.coefficient_bytes() } else { 0 };
     let output = if components == 3 { 3 } else { 4 };
     let orientation = exif.unwrap_or(Orientation::NoTransforms);
@@ -203,7 +203,7 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     Ok(Header { orientation, foreign, working: coefficients + output, ..Header::still(width, height, false) })
 }
 
-/// Decodes the whole picture.
+/// Decodes the whole image.
 pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raw, Error> {
     let edge = limits.max_edge as usize;
     let options = DecoderOptions::default()

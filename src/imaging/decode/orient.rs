@@ -1,4 +1,4 @@
-//! Turns a picture upright: the eight orientations of EXIF, each a copy with other strides.
+//! Turns an image upright: the eight orientations of EXIF, each a copy with other strides.
 //!
 //! Walked in tiles, so that a quarter turn reads and writes whole cache lines.
 
@@ -38,7 +38,7 @@ pub(crate) enum Mirror {
     TopBottom,
 }
 
-/// The picture turned upright.
+/// The image turned upright.
 pub(crate) fn upright(picture: Picture, orientation: Orientation) -> Picture {
     if orientation == Orientation::NoTransforms {
         return picture;

@@ -1,6 +1,6 @@
-//! The source's own picture without what is not picture: location, author, edit history, and whatever follows its end.
+//! The source's own image without what is not image: location, author, edit history, and whatever follows its end.
 //!
-//! The law: **pixels and how they are shown are untouched, all else goes**. What is kept is a list; a segment or chunk
+//! Invariant: **pixels and how they are shown are untouched, all else goes**. What is kept is a list; a segment or chunk
 //! that is not on it is dropped. Trailing bytes are dropped too, so that no second file hides behind the first.
 
 use super::{avif, gif, jpeg, png, webp};
@@ -50,7 +50,7 @@ fn strip_png(bytes: &[u8]) -> Result<Vec<u8>, Error> {
         b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"sBIT", b"bKGD",
         b"pHYs", b"mDCV", b"acTL", b"fcTL", b"fdAT",
     ];
-    // With an end, where it has none: what lies after its last whole chunk is nobody's picture.
+    // With an end, where it has none: what lies after its last whole chunk is nobody's image.
     let file = png::mended(bytes)?;
     let mut out = file[..png::SIGNATURE.min(file.len())].to_vec();
     png::walk(&file, |kind, _, whole| {

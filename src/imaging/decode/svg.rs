@@ -1,6 +1,6 @@
 //! SVG, where the operator allows it: drawn by resvg at the size that is asked for.
 //!
-//! The law: **a drawing reaches nothing outside itself** (no file, no network, no other SVG; pictures only as data URLs,
+//! Invariant: **a drawing reaches nothing outside itself** (no file, no network, no other SVG; images only as data URLs,
 //! judged like any source), and its cost is weighed before it is drawn: expanded elements, depth, effects times pixels.
 
 mod layers;
@@ -37,7 +37,7 @@ pub(in crate::imaging) const SMALL_LAYERS: u64 = 32_000_000;
 const STACK: usize = 64 << 20;
 /// Properties that make an element a layer of its own.
 const EFFECTS: [&str; 4] = ["filter", "mask", "clip-path", "opacity"];
-/// Effects whose cost grows with their parameters and not with the picture.
+/// Effects whose cost grows with their parameters and not with the image.
 const COSTLY: [&str; 3] = ["feTurbulence", "feMorphology", "feConvolveMatrix"];
 
 fn malformed(detail: impl ToString) -> Error {
@@ -52,11 +52,11 @@ fn unsupported(detail: impl ToString) -> Error {
 pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
     let size = on_a_deep_stack(|| Ok(parse(bytes, limits)?.0.size().to_int_size()))?;
     let (width, height) = (f64::from(size.width()), f64::from(size.height()));
-    // A drawing has no pixels of its own: one that is larger than any picture may be is one of the same shape that is not.
+    // A drawing has no pixels of its own: one that is larger than any image may be is one of the same shape that is not.
     let edge = f64::from(limits.max_edge) / width.max(height);
     let scale = (limits.max_pixels as f64 / (width * height)).sqrt().min(edge).min(1.0);
     let side = |side: f64| (side * scale).floor().max(1.0) as u32;
-    // Layers of effects beside the canvas and the picture.
+    // Layers of effects beside the canvas and the image.
     Ok(Header { working: 8 + LAYERS as u32, ..Header::still(side(width), side(height), true) })
 }
 
@@ -151,7 +151,7 @@ fn parse(bytes: &[u8], limits: &Limits) -> Result<(Tree, u64), Error> {
     Ok((tree, weight.effects))
 }
 
-/// A picture in a data URL: only raster formats resvg draws, and only what passes our own probe, within one budget.
+/// An image in a data URL: only raster formats resvg draws, and only what passes our own probe, within one budget.
 fn embedded(data: &Arc<Vec<u8>>, limits: &Limits, budget: &AtomicU64) -> Option<ImageKind> {
     let limits = Limits { allow_svg: false, ..limits.clone() };
     let probe = crate::imaging::probe(data, &limits).ok()?;

@@ -16,7 +16,7 @@ fn manifest(part: &str) -> Vec<(String, serde_json::Value)> {
     part.into_iter().collect()
 }
 
-/// Small enough that a test may reach it, large enough for every picture of the fixtures.
+/// Small enough that a test may reach it, large enough for every image of the fixtures.
 fn limits() -> Limits {
     Limits { allow_svg: true, allow_heic: true, max_pixels: 20_000_000, ..Limits::default() }
 }
@@ -44,7 +44,7 @@ fn rgb_at(picture: &Picture, x: u32, y: u32) -> [u8; 3] {
     [picture.pixels[at], picture.pixels[at + 1], picture.pixels[at + 2]]
 }
 
-/// Mean difference of two pictures' samples; they have the same size.
+/// Mean difference of two images' samples; they have the same size.
 fn difference(a: &Picture, b: &Picture) -> f64 {
     assert_eq!((a.width, a.height, a.alpha), (b.width, b.height, b.alpha));
     let sum: u64 = a.pixels.iter().zip(&b.pixels).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
@@ -66,7 +66,7 @@ fn every_fixture_is_what_the_manifest_says() {
             (entry["width"].as_u64().expect("a width"), entry["height"].as_u64().expect("a height")),
             "{name}"
         );
-        // A sequence of AVIF is shown as its primary picture.
+        // A sequence of AVIF is shown as its primary image.
         let frames = if probe.format == ImageFormat::Avif { Some(1) } else { entry["frames"].as_u64() };
         assert_eq!(Some(u64::from(probe.frames)), frames, "{name}");
         assert_eq!((picture.width, picture.height), (probe.width, probe.height), "{name}");
@@ -280,7 +280,7 @@ fn stripping_keeps_the_picture_and_nothing_else() {
             !contains(&stripped, b"<html") && !contains(&stripped, b"<script") && !contains(&stripped, b"Exif\0"),
             "{name}"
         );
-        open(&stripped).expect("still a picture");
+        open(&stripped).expect("still an image");
     }
     for (name, mark) in
         [("orientation-6.png", &b"eXIf"[..]), ("orientation-6.webp", b"EXIF"), ("orientation-6.jpg", b"Exif")]
@@ -289,7 +289,7 @@ fn stripping_keeps_the_picture_and_nothing_else() {
         let format = crate::format::sniff(&bytes).expect("an image");
         let stripped = strip::picture_only(&bytes, format).expect("stripped");
         assert!(contains(&bytes, mark) && !contains(&stripped, mark), "{name}");
-        open(&stripped).expect("still a picture");
+        open(&stripped).expect("still an image");
     }
 }
 
@@ -308,7 +308,7 @@ fn drawings_are_recognised_and_drawn_whatever_stands_before_them() {
     }
     let prefixed = br#"<s:svg xmlns:s="http://www.w3.org/2000/svg" width="2" height="1"><s:rect width="2" height="1" fill="red"/></s:svg>"#;
     assert_eq!(open(prefixed).expect("drawn").pixels, [255, 0, 0, 255, 0, 0]);
-    // Larger than any picture may be: a drawing has no pixels of its own.
+    // Larger than any image may be: a drawing has no pixels of its own.
     let huge =
         br#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100000 50000"><rect width="9" height="9"/></svg>"#;
     let probe = probe(huge, &limits()).expect("probed");

@@ -1,7 +1,7 @@
-//! WebP: the chunk walk that probing and stripping share; decoding by image-webp, one picture at a time.
+//! WebP: the chunk walk that probing and stripping share; decoding by image-webp, one image at a time.
 //!
 //! Animations are put together on our own canvas from frames that are decoded as stills. Invariant: **what is there
-//! decides, not what the header claims**: frames are counted by walking chunks, alpha is what pictures have, and an
+//! decides, not what the header claims**: frames are counted by walking chunks, alpha is what images have, and an
 //! animation that is cut short has the frames that are whole.
 
 mod coded;
@@ -164,7 +164,7 @@ impl<'a> File<'a> {
         // The last frame of a file that is cut short: its chunk is whole, or it was not seen at all.
         let whole = file.frames.iter().take_while(|frame| frame.coded.pixels.is_some()).count();
         if whole + 1 < file.frames.len() {
-            return Err(malformed("a frame without a picture"));
+            return Err(malformed("a frame without an image"));
         }
         file.frames.truncate(whole);
         Ok(file)
@@ -196,9 +196,9 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
         canvas => {
             let (width, height, alpha) = file.still.shape()?;
             if canvas.is_some_and(|canvas| canvas != (width, height)) {
-                return Err(malformed("a canvas of another size than the picture"));
+                return Err(malformed("a canvas of another size than the image"));
             }
-            // As measured: planes beside the picture, with alpha planes of that too; lossless the frame as RGBA, and as RGB.
+            // As measured: planes beside the image, with alpha planes of that too; lossless the frame as RGBA, and as RGB.
             let working = match (file.still.pixels.is_some_and(|(kind, _)| &kind == b"VP8L"), alpha) {
                 (true, false) => 8,
                 (true, true) => 5,
@@ -220,17 +220,17 @@ pub(crate) fn header(bytes: &[u8], limits: &Limits) -> Result<Header, Error> {
         }
     }
     let (frames, alpha) = (file.frames.len() as u32, file.has_alpha(canvas)?);
-    // A frame as planes, as decoded and as RGBA; the canvas and the picture that is handed on.
+    // A frame as planes, as decoded and as RGBA; the canvas and the image that is handed on.
     let still = Header::still(canvas.0, canvas.1, alpha);
     Ok(Header { orientation: file.orientation, frames, plays: file.plays, working: 18, ..still })
 }
 
-/// Whether the data of a frame's chunk holds a picture.
+/// Whether the data of a frame's chunk holds an image.
 pub(crate) fn is_frame(data: &[u8]) -> bool {
     Frame::read(data).is_ok_and(|frame| frame.coded.pixels.is_some())
 }
 
-/// Decodes the picture, or the first frame of an animation.
+/// Decodes the image, or the first frame of an animation.
 pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Raw, Error> {
     let file = File::read(bytes, limits)?;
     if file.animated {

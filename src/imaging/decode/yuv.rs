@@ -139,7 +139,7 @@ impl Sample for u16 {
     }
 }
 
-/// Luma alone: grey pictures and alpha.
+/// Luma alone: grey images and alpha.
 pub(super) fn grey<T: Sample>(plane: Plane<'_>, range: Range) -> Vec<T> {
     let (scale, offset) = range.luma();
     let mut row = vec![0.0; plane.width];

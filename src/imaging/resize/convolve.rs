@@ -37,7 +37,7 @@ const ROWS: usize = 2;
 /// Four samples of each of those rows.
 pub(super) type Wide = [f32; 4 * ROWS];
 
-/// Working memory for one picture, in bytes.
+/// Working memory for one image, in bytes.
 pub(in crate::imaging) fn working_bytes(width: u32, target: u32, channels: usize) -> u64 {
     // Output rows that are open at once: a kernel of six output samples, and those a batch reaches beyond.
     const OPEN: u64 = 2 * (6 + BATCH as u64);
@@ -195,7 +195,7 @@ impl<'a, const CHANNELS: usize> Rows<'a, CHANNELS> {
         let rows = self.high.min(self.area.height as usize - top);
         let seen = rows.min(self.seen);
         for at in 0..seen {
-            // One of each group, and not always the same one: a pattern of lines in the picture shall not meet one of ours.
+            // One of each group, and not always the same one: a pattern of lines in the image shall not meet one of ours.
             let scattered = (top + at).wrapping_mul(0x9E37_79B1) >> 16 & 0xFFFF;
             let codes = &self.codes(top + (at * rows + scattered % rows) / seen)[stripe.clone()];
             if at == 0 { light::write::<CHANNELS>(codes, line) } else { light::add::<CHANNELS>(codes, line) }

@@ -1,6 +1,6 @@
 //! Between 8-bit sRGB and linear light with premultiplied alpha, as floating point, 0 to 1.
 //!
-//! The law: **8 bits to light and back is the identity** for opaque pixels, so nothing drifts that is not scaled.
+//! Invariant: **8 bits to light and back is the identity** for opaque pixels, so nothing drifts that is not scaled.
 //! The curve is that of IEC 61966-2-1. On the way in it is a polynomial, because that is computed for eight samples at once
 //! where a table is read for one; on the way out it is a table.
 

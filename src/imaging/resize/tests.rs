@@ -98,7 +98,7 @@ fn contain_pads_in_the_middle() {
     let green = apply(wide(), &Geometry::Contain { width: 50, height: 51 }, Some(Rgb([0, 255, 0]))).unwrap();
     assert!(!green.alpha);
     assert_eq!(at(&green, 25, 0), [0, 255, 0]);
-    // A small picture is padded, not enlarged.
+    // A small image is padded, not enlarged.
     let small = apply(rgb(10, 10, |_, _| [9; 3]), &Geometry::Contain { width: 50, height: 51 }, None).unwrap();
     assert_eq!(small.pixels.chunks_exact(4).filter(|pixel| pixel[3] == 255).count(), 100);
 }

@@ -1,6 +1,6 @@
 //! What was asked for and has not begun: who goes next.
 //!
-//! The law: **hosts in turn, by what they have had**, so that a host with many sources, or large ones, delays its own; and
+//! Invariant: **hosts in turn, by what they have had**, so that a host with many sources, or large ones, delays its own; and
 //! what finds no room is passed by what does, for a while, so that a large image waits for memory and nobody waits for it.
 
 use std::collections::{HashMap, HashSet};

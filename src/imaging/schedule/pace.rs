@@ -1,6 +1,6 @@
 //! How long what waits will wait, by what jobs have taken so far.
 //!
-//! The law: a guess, by which who would wait too long is told so at once; nobody who was let in is harmed by a wrong one.
+//! Invariant: a guess, by which who would wait too long is told so at once; nobody who was let in is harmed by a wrong one.
 
 use std::time::Duration;
 

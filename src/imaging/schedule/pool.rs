@@ -1,6 +1,6 @@
 //! The threads of the pool, what waits for them, and the memory that is reserved.
 //!
-//! The law: one lock around plain counters and queues, held for moments; whoever frees memory or a thread wakes who waits.
+//! Invariant: one lock around plain counters and queues, held for moments; whoever frees memory or a thread wakes who waits.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,7 @@
 //! Undoing a response's content codings (RFC 9110 §8.4).
 //!
-//! The law: lenient in names, because what storages send is what somebody typed and the bytes decide what a picture is; strict
-//! in size, because a small body may be a large picture's worth of zeros. CPU work: not for an async thread.
+//! Invariant: lenient in names, because what storages send is what somebody typed and the bytes decide what an image is; strict
+//! in size, because a small body may be a large image's worth of zeros. CPU work: not for an async thread.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 use std::time::Instant;
@@ -179,7 +179,7 @@ mod tests {
     fn what_was_done_is_undone_in_reverse() {
         let gzip = encoded!(GzEncoder, PICTURE);
         let (wrapped, raw) = (encoded!(ZlibEncoder, PICTURE), encoded!(DeflateEncoder, PICTURE));
-        // The picture, by another encoder.
+        // The image, by another encoder.
         let brotli = b"\x1b\xb7\x0b\xf8\x25\xe0\xe2\xb1\x40\x20\x6e\x00\x00".to_vec();
         let twice = encoded!(GzEncoder, &gzip);
         let around = encoded!(GzEncoder, &wrapped);

@@ -45,12 +45,12 @@ async fn validators_are_given_back_byte_for_byte_and_long_ones_not_at_all() {
     })
     .await;
     let setup = Setup::new(&settings());
-    let download = setup.get(&origin.url("/a")).await.expect("a picture");
-    setup.ask(&origin.url("/a"), Some(&download.validators)).await.expect("a picture");
+    let download = setup.get(&origin.url("/a")).await.expect("an image");
+    setup.ask(&origin.url("/a"), Some(&download.validators)).await.expect("an image");
     let raw = origin.raw_heads().remove(1);
     let sent = b"if-none-match: \"\xe8\xb0\xad\xff\"\r\n";
     assert!(raw.windows(sent.len()).any(|window| window == sent), "{}", String::from_utf8_lossy(&raw));
-    assert!(setup.get(&origin.url("/long")).await.expect("a picture").validators.is_empty());
+    assert!(setup.get(&origin.url("/long")).await.expect("an image").validators.is_empty());
 }
 
 /// Answers the first request of each connection and closes it at the second, as an origin does whose patience with a

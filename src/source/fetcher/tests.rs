@@ -13,7 +13,7 @@ async fn a_source_is_downloaded_with_nothing_but_our_own_headers() {
     let fields = "ETag: W/\"1\"\r\nLast-Modified: Tue, 15 Nov 1994 08:00:00 GMT\r\nCache-Control: max-age=60\r\n";
     let origin = Origin::start(move |_, _| reply("200 OK", fields, b"picture")).await;
     let setup = Setup::new(&settings());
-    let download = setup.get(&origin.url("/a.jpg?x=1")).await.expect("a picture");
+    let download = setup.get(&origin.url("/a.jpg?x=1")).await.expect("an image");
     assert_eq!(&download.bytes[..], b"picture");
     assert_eq!(download.validators.etag.as_deref(), Some("W/\"1\""));
     assert_eq!(download.validators.last_modified.as_deref(), Some("Tue, 15 Nov 1994 08:00:00 GMT"));
@@ -214,7 +214,7 @@ async fn redirects_are_followed_by_hand_up_to_their_limit() {
         assert_eq!(&download.bytes[..], b"here");
         assert!(download.caching.storable);
     }
-    assert!(!setup.get(&origin.url("/private")).await.expect("a picture").caching.storable);
+    assert!(!setup.get(&origin.url("/private")).await.expect("an image").caching.storable);
     assert_eq!(setup.fails(&origin.url("/0")).await, Error::TooManyRedirects);
     assert_eq!(setup.fails(&origin.url("/nowhere")).await, Error::BadRedirect);
     assert_eq!(setup.fails(&origin.url("/too-long")).await, Error::Refused(Refusal::TooLong));

@@ -1,6 +1,6 @@
 //! Character classes of globs: `[a-z]`, `[^/]`, `[[:digit:]]`.
 //!
-//! The law of `syntax.rs` holds: picomatch's meaning, in which only `^` negates.
+//! Invariant of `syntax.rs` holds: picomatch's meaning, in which only `^` negates.
 
 use super::PatternError;
 use super::matcher::{Node, Sequence};

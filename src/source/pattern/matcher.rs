@@ -1,6 +1,6 @@
 //! The form a glob is compiled to, and the matcher that runs it.
 //!
-//! The law: the text is a stranger's, so work is bounded. Every step maps a sorted set of positions to the next set (as
+//! Invariant: the text is a stranger's, so work is bounded. Every step maps a sorted set of positions to the next set (as
 //! an NFA does), so nothing is tried twice from one place; a step counter ends what lookarounds could still multiply,
 //! and ending early means *no match*.
 

@@ -1,6 +1,6 @@
 //! Reads a glob in the meaning that picomatch 4 gives it, which is what Next.js matches its patterns with.
 //!
-//! The law: where picomatch has a meaning, quirks included, it is kept, because operators bring working configurations;
+//! Invariant: where picomatch has a meaning, quirks included, it is kept, because operators bring working configurations;
 //! what it hands through as a raw regular expression (`\d`, `(?=…)`) or silently never matches (an open brace) is
 //! refused at start instead. The facts are in the tests' tables, taken from picomatch's own answers.
 

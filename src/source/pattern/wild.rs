@@ -1,6 +1,6 @@
 //! Wildcards of globs: `*`, `**` and the extended groups `?(…)`, `*(…)`, `+(…)`, `@(…)`, `!(…)`.
 //!
-//! The law of `syntax.rs` holds: picomatch's meaning, which depends on what stands before and behind a wildcard.
+//! Invariant of `syntax.rs` holds: picomatch's meaning, which depends on what stands before and behind a wildcard.
 
 use super::PatternError;
 use super::matcher::{Node, Sequence};

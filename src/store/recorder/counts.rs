@@ -1,6 +1,6 @@
 //! Counts of requests in memory, by variant and by asked width, and when sources were seen without either.
 //!
-//! The law: counting is a lock of one shard of many, held for an addition; a key that is known costs no allocation; the
+//! Invariant: counting is a lock of one shard of many, held for an addition; a key that is known costs no allocation; the
 //! number of keys is bounded, and those that were not asked for lately make room for others.
 
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! Records, variants and purges on their way to the store, in order where it matters.
 //!
-//! The law: of one source only the newest record waits, and a purge takes those that waited before it away; beyond the
+//! Invariant: of one source only the newest record waits, and a purge takes those that waited before it away; beyond the
 //! bound what is new is refused.
 
 use std::collections::HashMap;

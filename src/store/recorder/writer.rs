@@ -1,8 +1,8 @@
 //! The task that writes: records as they are put, counts when they are due, and what retention takes away.
 //!
-//! The law: a store that is away is waited for. One that is there and does not take a batch gets it in halves, until what
+//! Invariant: a store that is away is waited for. One that is there and does not take a batch gets it in halves, until what
 //! it does not take is alone; that is dropped and counted, so that it holds nothing else up. Only a purge is never given up
-//! for being late: what it would leave behind is an old picture.
+//! for being late: what it would leave behind is an old image.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,8 +1,8 @@
-//! One AV1 still picture through libaom's C interface.
+//! One AV1 still image through libaom's C interface.
 //!
 //! Why unsafe is right here: libaom is 5 to 12 times faster than the encoders written in Rust at equal bytes and score,
 //! and encoding is not where a stranger's bytes are parsed: it reads planes this process made, of sizes checked here.
-//! The law: **every pointer handed over outlives the call, every context is destroyed on every path** ([`Context`]).
+//! Invariant: **every pointer handed over outlives the call, every context is destroyed on every path** ([`Context`]).
 #![expect(unsafe_code, reason = "libaom has a C interface; see the argument above")]
 
 use std::ffi::{CStr, c_char, c_int, c_uint};
@@ -140,7 +140,7 @@ impl Context {
         };
         config.g_w = picture.width;
         config.g_h = picture.height;
-        // One frame: the still-picture header.
+        // One frame: the still-image header.
         config.g_limit = 1;
         config.g_lag_in_frames = 0;
         config.g_threads = 1;
@@ -194,7 +194,7 @@ impl Context {
         self.checked(what, code)
     }
 
-    /// Hands over the picture, or `None` for the end.
+    /// Hands over the image, or `None` for the end.
     fn send(&mut self, image: Option<&sys::aom_image_t>) -> Result<(), Error> {
         let image = image.map_or(ptr::null(), ptr::from_ref);
         // SAFETY: the context is initialised; `image` is null or describes planes that outlive this call, of the

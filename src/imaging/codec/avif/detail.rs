@@ -2,7 +2,7 @@
 //!
 //! At one `cq-level` libaom gives a smooth photograph a much lower score than one full of detail. The encoder that Next.js
 //! calls spends its bytes more evenly, so one level for all would have the mean score of Next.js and a look of its own.
-//! The law: **a bounded look**, at the rows that tell photographs from graphics.
+//! Invariant: **a bounded look**, at the rows that tell photographs from graphics.
 
 use super::super::graphic::sampled;
 use super::{Kind, Picture};

@@ -1,8 +1,8 @@
 //! AVIF: pixels to YUV, an AV1 encoder of choice, and the HEIF boxes around what it makes.
 //!
-//! The law: **one still picture, full range, CICP 1/13/6** (BT.709 primaries, sRGB curve, BT.601 matrix): what every
+//! Invariant: **one still image, full range, CICP 1/13/6** (BT.709 primaries, sRGB curve, BT.601 matrix): what every
 //! decoder assumes when it ignores the labels. Photographs are 4:2:0 of 10 bits, which take 3 to 7 % fewer bytes at the same
-//! score than 8 for half as much time again; graphics 4:4:4 of 8; alpha is a second, monochrome picture of the same depth.
+//! score than 8 for half as much time again; graphics 4:4:4 of 8; alpha is a second, monochrome image of the same depth.
 
 mod aom;
 mod detail;

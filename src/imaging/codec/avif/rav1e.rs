@@ -1,6 +1,6 @@
 //! The AV1 engine written in Rust: rav1e, driven by ravif, which also writes the boxes.
 //!
-//! The law: **one thread a job**; the pool decides how many jobs run. ravif offers 4:4:4 only.
+//! Invariant: **one thread a job**; the pool decides how many jobs run. ravif offers 4:4:4 only.
 
 use ravif::{Encoder, MatrixCoefficients, PixelRange};
 

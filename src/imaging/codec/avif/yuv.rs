@@ -1,6 +1,6 @@
 //! RGB to full-range BT.601 YCbCr planes of 8 or 10 bits, 4:4:4 or 4:2:0 (the matrix of ITU-T H.273 code 6).
 //!
-//! The law: **invisible pixels lend no colour**: what lies under full transparency is replaced by the mean of the
+//! Invariant: **invisible pixels lend no colour**: what lies under full transparency is replaced by the mean of the
 //! visible pixels near it before chroma is averaged, which also costs the encoder fewer bits than black would.
 
 use std::borrow::Cow;
@@ -46,7 +46,7 @@ impl Sample for u16 {
     }
 }
 
-/// One picture in planes without padding.
+/// One image in planes without padding.
 pub(super) struct Yuv<S> {
     /// Width of `y`.
     pub(super) width: u32,
@@ -95,7 +95,7 @@ impl<S: Sample> Yuv<S> {
         Self { width: picture.width, height: picture.height, y, u, v, subsampled, monochrome: false }
     }
 
-    /// The alpha of `picture`, which has one, as a monochrome picture.
+    /// The alpha of `picture`, which has one, as a monochrome image.
     pub(super) fn mask(picture: &Picture) -> Self {
         let largest = (1 << S::BITS) - 1;
         let y =

@@ -1,6 +1,6 @@
 //! Animated WebP, frame by frame: libwebp's animation encoder finds what changed and muxes.
 //!
-//! Why unsafe is right here: as in the parent module. The law: **frames are handed over one at a time and not kept**,
+//! Why unsafe is right here: as in the parent module. Invariant: **frames are handed over one at a time and not kept**,
 //! so memory is a few canvases whatever the number of frames; the encoder is deleted on every path.
 
 use std::ffi::{CStr, c_int};
@@ -16,7 +16,7 @@ use crate::variant::{Effort, Quality};
 /// A whole frame is written at least this often, so that players can seek; and not before a few have passed.
 const KEY_FRAMES: (c_int, c_int) = (9, 17);
 
-/// Where the extended header has its flags, and the one that says that the picture can be transparent.
+/// Where the extended header has its flags, and the one that says that the image can be transparent.
 const FLAGS: usize = 20;
 const ALPHA: u8 = 0x10;
 
@@ -109,7 +109,7 @@ impl Encoder {
     fn add(&mut self, frame: Option<&mut Frame>, at: Duration, config: &sys::WebPConfig) -> Result<(), Error> {
         let at = c_int::try_from(at.as_millis()).map_err(|_| failed("the animation is too long"))?;
         let frame = frame.map_or(ptr::null_mut(), |frame| ptr::from_mut(&mut *frame.0));
-        // SAFETY: the encoder is alive; `frame` is null or a whole ARGB picture, which libwebp does not keep.
+        // SAFETY: the encoder is alive; `frame` is null or a whole ARGB image, which libwebp does not keep.
         if unsafe { sys::WebPAnimEncoderAdd(self.0.as_ptr(), frame, at, config) } == 0 {
             return Err(self.error());
         }

@@ -1,8 +1,8 @@
-//! WebP through libwebp: still pictures, lossy or lossless, and animations ([`AnimationEncoder`]).
+//! WebP through libwebp: still images, lossy or lossless, and animations ([`AnimationEncoder`]).
 //!
 //! Why unsafe is right here: no encoder for lossy WebP is written in Rust, and libwebp's encoder reads only pixels this
 //! process made, of sizes checked before; its decoder, which had the famous hole, is not called.
-//! The law: **what libwebp allocates is owned by a guard** ([`Frame`], [`Writer`]) and freed on every path.
+//! Invariant: **what libwebp allocates is owned by a guard** ([`Frame`], [`Writer`]) and freed on every path.
 #![expect(unsafe_code, reason = "libwebp has a C interface; see the argument above")]
 
 mod animation;
@@ -32,7 +32,7 @@ const LOSSLESS_PIXELS: usize = 4_000_000;
 const EXACT_FROM: u8 = 90;
 
 /// Encodes `picture`, whose size was checked; without loss when that is smaller. For whoever waits that is tried only on
-/// pictures of few colours: scaled graphics have soft edges, and then it takes several times as long for more bytes.
+/// images of few colours: scaled graphics have soft edges, and then it takes several times as long for more bytes.
 pub(super) fn encode(picture: &Picture, quality: Quality, effort: Effort) -> Result<Vec<u8>, Error> {
     let kind = Kind::of(picture);
     let lossy = encode_native(picture, quality::webp_quality(quality, effort, kind), effort)?;
@@ -79,7 +79,7 @@ fn run(picture: &Picture, config: &sys::WebPConfig, argb: bool) -> Result<Vec<u8
     frame.0.writer = Some(sys::WebPMemoryWrite);
     frame.0.custom_ptr = ptr::from_mut(&mut *writer.0).cast();
     frame.0.progress_hook = Some(goes_on);
-    // SAFETY: `config` came from libwebp's own defaults, `frame` holds a whole picture, and the writer behind
+    // SAFETY: `config` came from libwebp's own defaults, `frame` holds a whole image, and the writer behind
     // `custom_ptr` has a fixed address and outlives the call.
     if unsafe { sys::WebPEncode(config, &mut *frame.0) } == 0 {
         return Err(match frame.0.error_code {
@@ -99,7 +99,7 @@ fn failed(why: &str) -> Error {
     Error::Encode(format!("libwebp: {why}"))
 }
 
-/// A picture in libwebp's memory.
+/// An image in libwebp's memory.
 struct Frame(Box<sys::WebPPicture>);
 
 impl Frame {

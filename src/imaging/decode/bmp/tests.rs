@@ -47,7 +47,7 @@ fn an_alpha_mask_counts_without_bit_fields_too() {
     header[52..56].copy_from_slice(&0xFF00_0000u32.to_le_bytes());
     let mut bytes = file(&header);
     assert_eq!(pixels(&bytes), [255, 0, 0, 255, 0, 255, 0, 128]);
-    // Without any alpha in it, the picture is opaque.
+    // Without any alpha in it, the image is opaque.
     let end = bytes.len();
     (bytes[end - 5], bytes[end - 1]) = (0, 0);
     assert_eq!(pixels(&bytes), [255, 0, 0, 0, 255, 0]);

@@ -1,6 +1,6 @@
-//! Runs a transform of the colour engine over the samples of a picture.
+//! Runs a transform of the colour engine over the samples of an image.
 //!
-//! The law: **a conversion holds one picture and a slice**: it writes over what it has read wherever that fits.
+//! Invariant: **a conversion holds one image and a slice**: it writes over what it has read wherever that fits.
 
 use moxcms::TransformExecutor;
 

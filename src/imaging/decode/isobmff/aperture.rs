@@ -1,11 +1,11 @@
-//! The clean aperture (ISO/IEC 14496-12, section 12.1.4): the part of a coded picture that is shown.
+//! The clean aperture (ISO/IEC 14496-12, section 12.1.4): the part of a coded image that is shown.
 //!
-//! Invariant: an aperture lies within its picture; one that does not is none.
+//! Invariant: an aperture lies within its image; one that does not is none.
 
 use super::reader::{Parsed, Reader};
 use crate::imaging::decode::colour::{Raw, Samples};
 
-/// A rectangle of a picture in whole pixels.
+/// A rectangle of an image in whole pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::imaging::decode) struct Aperture {
     pub(in crate::imaging::decode) left: u32,
@@ -15,7 +15,7 @@ pub(in crate::imaging::decode) struct Aperture {
 }
 
 impl Aperture {
-    /// Reads the box for a picture of this size; `None` for what lies outside, is broken, or is the whole picture.
+    /// Reads the box for an image of this size; `None` for what lies outside, is broken, or is the whole image.
     pub(super) fn read(mut body: Reader<'_>, (width, height): (u32, u32)) -> Option<Self> {
         let mut fraction = || -> Parsed<(i64, i64)> {
             let (numerator, denominator) = (body.u32()?.cast_signed(), body.u32()?.cast_signed());
@@ -28,7 +28,7 @@ impl Aperture {
         (aperture != Self { left: 0, top: 0, width, height }).then_some(aperture)
     }
 
-    /// That part of a decoded picture; all of it if it is smaller than was said.
+    /// That part of a decoded image; all of it if it is smaller than was said.
     pub(in crate::imaging::decode) fn cut(self, raw: Raw) -> Raw {
         fn part<T: Copy>(
             values: &[T],

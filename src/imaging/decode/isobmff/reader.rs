@@ -1,6 +1,6 @@
 //! Boxes and numbers out of borrowed bytes (ISO/IEC 14496-12 §4.2).
 //!
-//! The law: every read says what is missing; none looks past the bytes it was given.
+//! Invariant: every read says what is missing; none looks past the bytes it was given.
 
 /// What is wrong with a container.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Files that have tracks only (`avis` without a still picture): the first sample of the first picture track.
+//! Files that have tracks only (`avis` without a still image): the first sample of the first image track.
 //!
 //! The sample table is read as far as the first sample needs it (ISO/IEC 14496-12 §8.7).
 
@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use super::reader::Reader;
 use super::{Container, Fault, Item, Parsed, read_colour};
 
-/// The first picture of the first picture track, for files that have tracks only.
+/// The first image of the first image track, for files that have tracks only.
 pub(super) fn sequence<'a>(bytes: &'a [u8], moov: Reader<'a>, end: usize) -> Parsed<Container<'a>> {
     let mut table = None;
     moov.each(|kind, track| {
@@ -21,7 +21,7 @@ pub(super) fn sequence<'a>(bytes: &'a [u8], moov: Reader<'a>, end: usize) -> Par
         }
         Ok(())
     })?;
-    let table = table.ok_or(Fault::Unsupported("no picture track"))?;
+    let table = table.ok_or(Fault::Unsupported("no image track"))?;
     let mut descriptions = table.need(b"stsd", "a track without a description")?;
     descriptions.take(8)?;
     let Some((kind, mut entry)) = descriptions.next()? else {

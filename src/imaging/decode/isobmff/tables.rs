@@ -1,6 +1,6 @@
 //! The tables of `meta`: which items there are, where their bytes lie, what is said of them.
 //!
-//! The law: no loop is longer than the bytes it reads or a constant.
+//! Invariant: no loop is longer than the bytes it reads or a constant.
 
 use std::borrow::Cow;
 
@@ -45,7 +45,7 @@ impl<'a> Meta<'a> {
     }
 
     pub(super) fn size(&self, item: u32) -> Parsed<(u32, u32)> {
-        let mut body = self.property(item, b"ispe").ok_or(Fault::Malformed("no picture size"))?;
+        let mut body = self.property(item, b"ispe").ok_or(Fault::Malformed("no image size"))?;
         body.version()?;
         Ok((body.u32()?, body.u32()?))
     }

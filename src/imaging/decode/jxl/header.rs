@@ -1,6 +1,6 @@
 //! The first bits of a JPEG XL codestream (ISO/IEC 18181-1, annex D): size, orientation, sample kind, extra channels.
 //!
-//! The law: nothing after the extra channels is read. The colour profile that may follow is compressed, and only the
+//! Invariant: nothing after the extra channels is read. The colour profile that may follow is compressed, and only the
 //! process of the decoder may unfold it. Field names are those of the standard.
 
 /// What the first bits say.

@@ -1,6 +1,6 @@
 //! JPEG XL, bare or in its container, by the decoder of Chrome and Firefox.
 //!
-//! The law: the parent reads the first bits only; what is compressed is unfolded in the decoder's own process. Animations
+//! Invariant: the parent reads the first bits only; what is compressed is unfolded in the decoder's own process. Animations
 //! show their first frame; a file that ends before that frame does is refused.
 
 mod header;
@@ -19,7 +19,7 @@ use crate::imaging::Error;
 
 /// The codestream's beginning may be in several boxes; its header is far shorter than this.
 const HEADER_BYTES: usize = 16_384;
-/// Channels beside colour: more are no picture for a page.
+/// Channels beside colour: more are no image for a page.
 const MAX_EXTRA_CHANNELS: u32 = 16;
 
 fn malformed(detail: impl ToString) -> Error {
@@ -46,7 +46,7 @@ fn image_header(bytes: &[u8]) -> Result<ImageHeader, Error> {
     Ok(image)
 }
 
-/// The decoder turns the picture itself.
+/// The decoder turns the image itself.
 fn upright(image: &ImageHeader) -> (u32, u32) {
     if image.orientation > 4 { (image.height, image.width) } else { (image.width, image.height) }
 }
@@ -134,7 +134,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Raw, Error> {
     let start = if wide { buffer.as_ptr().align_offset(2) } else { 0 };
     let pixels = buffer.get_mut(start..start + row * height).ok_or_else(|| malformed("no room for its rows"))?;
     if pixels.is_empty() {
-        return Err(malformed("an empty picture"));
+        return Err(malformed("an empty image"));
     }
     let mut buffers = [JxlOutputBuffer::new(pixels, height, row)];
     until(&mut decoder, &mut input, Some(&mut buffers), |event| matches!(event, Event::FrameComplete { .. }))?;
@@ -163,8 +163,8 @@ fn until(
     loop {
         match decoder.process(input, buffers.as_deref_mut(), None) {
             Ok(event) if wanted(event) => return Ok(()),
-            Ok(Event::NeedMoreInput { .. }) => return Err(malformed("the file ends before its picture does")),
-            Ok(Event::Complete) => return Err(malformed("no picture")),
+            Ok(Event::NeedMoreInput { .. }) => return Err(malformed("the file ends before its image does")),
+            Ok(Event::Complete) => return Err(malformed("no image")),
             Ok(_) => {}
             Err(error) => return Err(malformed(error)),
         }

@@ -92,7 +92,7 @@ fn a_default_image_stands_for_an_animation_but_not_for_a_single_frame() {
 #[test]
 fn an_animation_that_is_cut_shows_the_frames_that_are_whole() {
     let whole = animation(&[10, 20, 30], false);
-    assert!(!header(&whole, &Limits::default()).unwrap().alpha, "opaque frames of the whole picture");
+    assert!(!header(&whole, &Limits::default()).unwrap().alpha, "opaque frames of the whole image");
     for cut in 1..=12 {
         let file = &whole[..whole.len() - cut];
         let shown = greys(file);

@@ -1,6 +1,6 @@
 //! What a drawing holds beside its canvas while it is drawn: layers within layers.
 //!
-//! The law: it is known before anything is drawn, at the size that is drawn, and never too low: masks, clips and steps of
+//! Invariant: it is known before anything is drawn, at the size that is drawn, and never too low: masks, clips and steps of
 //! filters are as large as the layer they are of.
 
 use resvg::usvg::{Group, Node, Tree};

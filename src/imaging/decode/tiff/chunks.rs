@@ -1,7 +1,7 @@
 //! What strips and tiles may be, before any is unpacked.
 //!
 //! Invariant: the work is bounded by the size of the file, however often its bytes are named, and no chunk is unpacked to
-//! more than its place in the picture, or from fewer bytes than that.
+//! more than its place in the image, or from fewer bytes than that.
 
 use tiff::decoder::ChunkType;
 use tiff::tags::Tag;

@@ -1,6 +1,6 @@
-//! One coded picture of a WebP file, decoded by image-webp as a file of its own.
+//! One coded image of a WebP file, decoded by image-webp as a file of its own.
 //!
-//! Invariant: size and alpha are those of the coded picture itself, whatever is said around it.
+//! Invariant: size and alpha are those of the coded image itself, whatever is said around it.
 
 use std::io::Cursor;
 
@@ -11,7 +11,7 @@ use crate::format::ImageFormat;
 use crate::imaging::decode::colour::Channels;
 use crate::imaging::{Error, Limits};
 
-/// One coded picture: the file's own, or a frame's.
+/// One coded image: the file's own, or a frame's.
 #[derive(Default)]
 pub(super) struct Coded<'a> {
     alpha: Option<&'a [u8]>,
@@ -20,7 +20,7 @@ pub(super) struct Coded<'a> {
 }
 
 impl<'a> Coded<'a> {
-    /// Takes a chunk that belongs to a picture; the first of each kind counts.
+    /// Takes a chunk that belongs to an image; the first of each kind counts.
     pub(super) fn take(&mut self, kind: [u8; 4], data: &'a [u8]) {
         match &kind {
             b"ALPH" if self.pixels.is_none() => self.alpha = self.alpha.or(Some(data)),
@@ -30,7 +30,7 @@ impl<'a> Coded<'a> {
     }
 
     fn pixels(&self) -> Result<([u8; 4], &'a [u8]), Error> {
-        self.pixels.ok_or_else(|| malformed("no picture chunk, or one that is cut short"))
+        self.pixels.ok_or_else(|| malformed("no image chunk, or one that is cut short"))
     }
 
     /// Width, height, and whether it can be transparent.
@@ -56,12 +56,12 @@ impl<'a> Coded<'a> {
         let mut pixels = vec![0; size];
         decoder.read_image(&mut pixels).map_err(refused)?;
         if decoder.dimensions() != (width, height) || decoder.has_alpha() != alpha {
-            return Err(malformed("a picture of another size or kind than its header says"));
+            return Err(malformed("an image of another size or kind than its header says"));
         }
         Ok((width, height, if alpha { Channels::Rgba } else { Channels::Rgb }, pixels))
     }
 
-    /// A file of this picture alone, whose flags say what is in it.
+    /// A file of this image alone, whose flags say what is in it.
     fn file(&self, width: u32, height: u32) -> Result<Vec<u8>, Error> {
         let (kind, data) = self.pixels()?;
         let mut file = b"RIFF\0\0\0\0WEBP".to_vec();

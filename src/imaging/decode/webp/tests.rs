@@ -24,7 +24,7 @@ fn riff(chunks: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// The chunk of a lossless picture.
+/// The chunk of a lossless image.
 fn coded(width: u32, height: u32, pixels: &[[u8; 4]]) -> Vec<u8> {
     let mut file = Vec::new();
     let encoder = image_webp::WebPEncoder::new(&mut file);
@@ -169,7 +169,7 @@ fn frames_outside_the_canvas_are_refused_from_the_header() {
     assert!(header(&animation(2, 1, &[frame(2, 0, (1, 1), 0, &[R])]), &limits).is_err());
     let mut lying = frame(0, 0, (1, 1), 0, &[R]);
     lying[8 + 6] = 1;
-    assert!(header(&animation(2, 1, &[lying]), &limits).is_err(), "a frame larger than its picture");
+    assert!(header(&animation(2, 1, &[lying]), &limits).is_err(), "a frame larger than its image");
     let most = Limits { max_frames: 1, ..limits };
     let two = animation(1, 1, &[frame(0, 0, (1, 1), 0, &[R]), frame(0, 0, (1, 1), 0, &[B])]);
     assert!(matches!(header(&two, &most), Err(Error::LimitExceeded { what: "frames", .. })));
