@@ -257,6 +257,9 @@ async fn one_hosts_many_renders_do_not_keep_anothers_waiting() {
     // All of them may wait: what is refused at once would say nothing of turns.
     let app =
         Setup::new().set("sources.domains", hosts).set("limits.render_threads", 1).text("limits.queue_wait", "10m");
+    // Nor does an origin of the test that gets no processor for seconds.
+    let slow = ["sources.first_byte_timeout", "sources.idle_timeout", "sources.timeout", "limits.render_timeout"];
+    let app = slow.into_iter().fold(app, |app, key| app.text(key, "10m"));
     let app = std::sync::Arc::new(app.start().await);
     let photograph: std::sync::Arc<[u8]> = encoded(&busy(1600, 1200, 9), image::ImageFormat::Jpeg).into();
     let mut many = Vec::new();
