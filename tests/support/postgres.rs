@@ -105,7 +105,7 @@ impl PostgresServer {
         if !copied(&template, &server.data()) {
             server.init();
             // For all who come later; whoever is first wins.
-            let own = template.with_extension(std::process::id().to_string());
+            let own = template.with_extension(server.port.to_string());
             if copied(&server.data(), &own) && std::fs::rename(&own, &template).is_err() {
                 let _gone_already = std::fs::remove_dir_all(&own);
             }
